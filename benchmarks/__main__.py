@@ -7,7 +7,7 @@ import sys
 
 COMPARISONS = (
     *("particle", "training", "off_policy", "velocity", "multi_mujoco", "safety", "safe_training"),
-    *("minigrid", "games", "credit", "credit_models", "offline", "sequence_models"),
+    *("micro_battle", "minigrid", "games", "credit", "credit_models", "offline", "sequence_models"),
     *("retrieval", "alignment", "grasp", "grasp_clouds", "harness"),
 )
 

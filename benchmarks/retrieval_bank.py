@@ -12,6 +12,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
+from pkubench.errors import PkubenchError
 from pkubench.retrieval.bank import MemoryBank
 from pkubench.retrieval.building import EPISODES, SPLITS, build
 from pkubench.retrieval.optima import optimum_of
@@ -31,7 +34,8 @@ def write(split: str, folder: Path, episodes: int = EPISODES, slots: int = SLOTS
     bank.save(folder / f"{split}.npz")
     path = folder / f"{split}-slots.npz"
     rows = bank.slot_rows(slots, seed=0)
-    digest = bank.slots_at(rows, optimum_of(bank, rows)).save(path)
+    drawn = bank.slots_at(rows, optimum_of(bank, rows))
+    digest = drawn._replace(targets=np.array(SPLITS[split].targets)).save(path)
     print(f"{folder / split}.npz: {len(bank):,} states, content {bank.sha256}")
     print(f"{path}: {slots:,} states, file {digest}", flush=True)
     return path
@@ -49,13 +53,16 @@ def main(words: Sequence[str] | None = None) -> None:
     unknown = sorted(set(given.splits) - SPLITS.keys())
     if unknown:
         parser.error(f"no split {', '.join(unknown)}; there are {', '.join(SPLITS)}")
-    for split in given.splits or SPLITS:
-        write(split, given.out, given.episodes, given.slots)
-        if given.minari:
-            from pkubench.retrieval.export import export
+    try:
+        for split in given.splits or SPLITS:
+            write(split, given.out, given.episodes, given.slots)
+            if given.minari:
+                from pkubench.retrieval.export import export
 
-            for folder in export(bank_of(split, given.episodes)):
-                print(folder, flush=True)
+                for folder in export(bank_of(split, given.episodes)):
+                    print(folder, flush=True)
+    except PkubenchError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from PIL import Image
 
 from pkubench.agents.registry import LIMITED, presets
 from pkubench.agents.resolve.loading import resolve_agent
+from pkubench.agents.suitability import untrained
 from pkubench.cli.filming import Reel, filmed_episode
 from pkubench.cli.names import shipped_tasks
 from pkubench.data.cards import cards
@@ -49,6 +50,7 @@ FILMED_STEPS = 150
 FAMILIES = {
     "particle": "Teams of particles",
     "linear_quadratic": "Teams with exact optima",
+    "battle": "Battles of unlike units",
     "credit": "Teams that are paid at the end",
     "memory": "Memory and sequences",
     "multi_mujoco": "Robots controlled by a team",
@@ -145,6 +147,7 @@ REFERENCE = (
     "pkubench.agents.rl.constraints.base",
     "pkubench.agents.rl.credit.base",
     "pkubench.agents.rl.off_policy.rules",
+    "pkubench.agents.rl.q_learning.mixers.base",
     "pkubench.agents.nn.encoders.base",
     "pkubench.agents.nn.memory.base",
     "pkubench.agents.families.grasp.geometry.autoencoder",
@@ -264,6 +267,8 @@ def task_section(task: Task) -> Iterator[str]:
         )
     if task.cost_limit is not None:
         yield f"An entry is feasible if its mean cost is at most {task.cost_limit:g}."
+    agents = ", ".join(f"`{name}`" for name in untrained(task))
+    yield f"\nAgents that need no training: {agents}."
     if task.notes:
         yield f"\n{task.notes}"
     yield "\n| metric | better | unit | what it is |\n|---|---|---|---|"

@@ -38,11 +38,12 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "retrieval": ("errors", "files", "data", "envs"),
     # The statistics are functions of arrays that import nothing else of the house.
     "tasks": ("errors", "plugins", "envs", "agents.contract", "evaluation.statistics"),
-    # Agents see environments through the batch contract, and games through their exact engine;
-    # never a suite or an environment by name. A task is a type to them: see TYPES_ONLY.
+    # Agents see environments through the batch contract, games through their exact engine, and
+    # grasping through its scripts and the layout of its observations; never a suite or an
+    # environment by name. A task is a type to them: see TYPES_ONLY.
     "agents": (
         *("errors", "files", "plugins", "data", "retrieval"),
-        *("envs.core", "envs.adapters", "envs.games"),
+        *("envs.core", "envs.adapters", "envs.games", "envs.grasp"),
     ),
     # Evaluation knows agents by the contract, never by name.
     "evaluation": ("errors", "files", "plugins", "envs", "tasks", "agents.contract"),

@@ -17,12 +17,14 @@ from pkubench.agents.families.retrieval.bank import read_bank
 from pkubench.agents.families.retrieval.retrievers import OracleRetriever
 from pkubench.agents.registry import preset
 from pkubench.envs.core.registry import make_batch
+from pkubench.evaluation.claims import judge
 from pkubench.files import write_json
 from pkubench.retrieval.bank import MemoryBank
 from pkubench.retrieval.building import SPLITS, Source, Split
 from pkubench.retrieval.keys import raw_pixels
 from pkubench.retrieval.optima import optimum_of
 from pkubench.retrieval.retrievers import KeyRetriever, RandomRetriever
+from pkubench.tasks.registry import claims
 
 SMALL = Split(("DistShift1-v0",), (Source("DistShift1-v0", 0),))
 
@@ -62,6 +64,16 @@ def test_what_is_measured_is_what_is_found_on_other_levels(
     assert keys["task_precision"] == 1.0
 
 
+@pytest.mark.parametrize("keys", ["mine", "mine=nowhere:function", "mine=math:nothing"])
+def test_keys_that_are_not_there_are_refused_before_anything_is_measured(
+    keys: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["retrieval_quality", "--keys", keys])
+    with pytest.raises(SystemExit):
+        quality_page.main()
+    assert f"{keys}" in capsys.readouterr().err
+
+
 def test_latency_is_of_single_queries() -> None:
     found = quality_page.latency(quality_page.ExactIndex, 500, 5)
     assert 0 < found["p50_ms"] <= found["p95_ms"]
@@ -77,6 +89,7 @@ def test_banks_are_written_with_slots_of_every_task(
     assert len(bank.episodes) == 3 and bank.sha256 in capsys.readouterr().out
     slots = read_bank(str(tmp_path / "one-slots.npz"), transfer.task())
     assert slots.states.shape == (12, 7, 7, 3) and slots.tasks.tolist() == [0] * 12
+    assert slots.targets == ("DistShift1-v0",)
     rows = bank.slot_rows(12, 0)
     known = optimum_of(bank, rows)
     np.testing.assert_array_equal(slots.states, bank.images[rows])
@@ -86,17 +99,44 @@ def test_banks_are_written_with_slots_of_every_task(
     with pytest.raises(SystemExit):
         retrieval_bank.main(["nothing"])
     assert "no split nothing" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        retrieval_bank.main([*words[:3], "--episodes", "0"])
+    assert "at least one episode of each behaviour, got 0" in capsys.readouterr().err
 
 
 def test_the_targets_are_played_in_turn_in_one_batch() -> None:
     task = transfer.task()
     planned = task.scoring.plan(task, 0, task.protocol.episodes)
     assert len(planned) == 400 and [of.options["task"] for of in planned[:5]] == [0, 1, 2, 3, 0]
-    env: Any = make_batch(task.id, 4, **task.env_kwargs)
+    env: Any = make_batch(task.id, 4)
     assert env.levels == transfer.TARGETS == SPLITS["size-shift"].targets
     env.reset(np.arange(4))
-    assert env._limits().max() == task.protocol.horizon == 640
-    assert task.protocol.training_steps == 800_000
+    assert env._limits().tolist() == [640, 196, 605, 484]  # MiniGrid's own
+
+
+def test_arms_are_evidence_by_which_the_bank_is_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, "RECORDS", tmp_path)
+    (claim,) = (of for _, of in claims().values() if of.name == "bank-of-smaller-levels")
+    assert claim.tasks == (transfer.task().id,)
+    assert not list(transfer.samples()) and not judge(claim, []).is_measured
+    write_json(tmp_path / transfer.TABLE / "anchors.json", KNOWN)
+    for arm in transfer.ARMS:
+        # of the final score 1, 0.9 or 0.8 half; the others have 0.3 or 0.4 less in alternate seeds
+        for seed in range(3):
+            end = 1.0 - 0.1 * seed - (0.0 if arm.name == "bank" else 0.3 + 0.1 * (seed % 2))
+            curve = [{"at": transfer.STEPS, **returns(end)}]
+            record = {**transfer.identity(arm, seed), "curve": curve, "returns": returns(end)}
+            write_json(transfer.path_of(arm, seed), record)
+    judged = judge(claim, transfer.samples())
+    assert [each.n for each in judged.comparisons] == [(3, 3)] * 5
+    for each in judged.comparisons:
+        assert each.difference == pytest.approx(0.5 * (0.3 + 0.1 / 3), abs=1e-5)
+        assert each.budget == 800_000
+    assert judged.verdict == "supported"
+    transfer.path_of(transfer.ARMS[0], 2).unlink()
+    assert not judge(claim, transfer.samples()).is_measured
 
 
 def test_every_control_is_an_arm_and_banks_are_splits() -> None:
@@ -140,10 +180,12 @@ def test_a_record_has_the_sampled_policies_returns_of_each_target(
     monkeypatch.setattr(transfer, "slots_of", lambda split: tmp_path / split)
     monkeypatch.setattr(transfer, "load_saved", lambda folder: SimpleNamespace(config=config))
     monkeypatch.setattr(transfer, "evaluated", lambda folder: returns(1.0))
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/training.jsonl").touch()  # of a run that ended before its first checkpoint
     oracle = next(arm for arm in transfer.ARMS if arm.name == "oracle retrieval")
     record = transfer.train(oracle, 2)
     assert record["curve"] == [{"at": 7, **returns(0.5)}] and record["returns"] == returns(1.0)
-    assert trained["validate_sampled"] and trained["seed"] == 2
+    assert trained["validate_sampled"] and trained["seed"] == 2 and not trained["resume"]
     assert trained["settings"] == {"num_envs": "16", "writes": "false", "retrieval": "oracle"}
     assert trained["inputs"] == {"bank": tmp_path / "size-shift"}
     chosen = with_settings(preset(trained["agent"]).config(transfer.task()), trained["settings"])

@@ -1,12 +1,12 @@
 """Measure the reference scores of the tasks and write them to pkubench/tasks/references.json.
 
-    python tools/measure_references.py [TASK ...] [--only random|lazy|reference]
+    python tools/measure_references.py [TASK ...] [--only random|lazy|reference] [--episodes N]
 
 Every normalised score is based on these numbers: 0 is the best of the random agent and the lazy
 policies, 1 the reference agent. All are scored by the harness like any entry, untrained ones on
-more episodes. A lazy policy over the cost limit is no floor and is left out. In games the
-reference is the equilibrium, whose exploitability is 0; where a linear program gives the optimum
-within the cost limit, it is that optimum. An environment that knows
+more episodes (``--episodes`` sets their number). A lazy policy over the cost limit is no floor and
+is left out. In games the reference is the equilibrium, whose exploitability is 0; where a linear
+program gives the optimum within the cost limit, it is that optimum. An environment that knows
 expected returns exactly (its ``exact_returns``) gives the reference, random play, its lazy policies
 and the best shared policy. Entries that are not measured again stay as they are; a reference agent
 without shipped weights for a task is skipped with a note.
@@ -111,15 +111,15 @@ def exact_rows(task: Task) -> dict[str, dict[str, Any]]:
     }
 
 
-def entries(task: Task, only: str | None) -> dict[str, dict[str, Any]]:
-    """Measure what was asked for of one task."""
+def entries(task: Task, only: str | None, count: int | None) -> dict[str, dict[str, Any]]:
+    """Measure what was asked for of one task, untrained agents on ``count`` episodes."""
     found: dict[str, dict[str, Any]] = {}
     exact = exact_rows(task)
     episodes, suite = task.protocol.episodes, suites()[task.suite]
     long = (task.protocol.horizon or 0) >= LONG_HORIZON
-    scripted = SCRIPTED_LONG_EPISODES if long else SCRIPTED_EPISODES
+    scripted = count or (SCRIPTED_LONG_EPISODES if long else SCRIPTED_EPISODES)
     if only in (None, "random"):
-        many = (LONG_FACTOR if long else suite.random_factor) * episodes
+        many = count or (LONG_FACTOR if long else suite.random_factor) * episodes
         found["random"] = exact.get("random") or measured(task, "random", many, "random")
     if only in (None, "lazy"):
         known_rows = {name: row for name, row in exact.items() if name in task.lazy}
@@ -132,9 +132,9 @@ def entries(task: Task, only: str | None) -> dict[str, dict[str, Any]]:
         elif exact:
             found |= exact
         elif agent := task.reference or suite.reference:
-            count = scripted if task.reference else episodes
+            played = scripted if task.reference else episodes
             try:
-                found["reference"] = measured(task, agent, count, "reference")
+                found["reference"] = measured(task, agent, played, "reference")
             except AgentError as error:
                 print(f"{task.id}: {error}", file=sys.stderr)
     return found
@@ -145,11 +145,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("tasks", nargs="*", metavar="TASK", help="default: all")
     parser.add_argument("--only", choices=("random", "lazy", "reference"))
+    parser.add_argument("--episodes", type=int, help="of untrained agents")
     options = parser.parse_args()
     chosen = [pkubench.make_task(name) for name in options.tasks] or list(pkubench.tasks())
     stored: dict[str, dict[str, Any]] = json.loads(FILE.read_text())
     for task in chosen:
-        new = entries(task, options.only)
+        new = entries(task, options.only, options.episodes)
         both = {**stored.get(task.id, {}), **new}
         order = ("random", *task.lazy, "best-shared", "reference")
         stored[task.id] = {anchor: both[anchor] for anchor in order if anchor in both}

@@ -25,6 +25,9 @@ from benchmarks.results import (
     marl,
     moderation,
     records,
+    retrieval,
+    retrieval_page,
+    retrieval_transfer,
     safe_rlhf,
     safety,
     sequence,
@@ -70,7 +73,8 @@ def gathered() -> list[Sample]:
     }
     found: dict[tuple[str, str, str, float | None], Sample] = {}
     of_alignment = (*alignment.samples(), *moderation.samples(), *safe_rlhf.samples())
-    for sample in (*_trained(), *_populations(), *of_alignment):
+    of_retrieval = (*retrieval_page.samples(retrieval.ROWS), *retrieval_transfer.samples())
+    for sample in (*_trained(), *_populations(), *of_alignment, *of_retrieval):
         if (sample.agent, sample.task) not in wanted:
             continue
         key = sample.agent, sample.task, sample.unit, sample.budget

@@ -17,7 +17,7 @@ TASK, STEPS = "MiniGridMT7-v0", 1_400_000
 EPISODES = 35
 """Of each of 20 validations, five a task."""
 FULL = "retrieval-hypernetwork"
-MAIN = (FULL, f"{FULL}-no-memory", f"{FULL}-shuffled", "mt-ppo")
+MAIN = (FULL, f"{FULL}-shuffled", f"{FULL}-no-memory", "mt-ppo")
 OTHERS = (
     *(f"{FULL}-{name}" for name in ("paper", "random-keys", "no-hypernetwork", "episodic")),
     "mt-ppo-heads",

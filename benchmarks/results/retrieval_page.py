@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.results.page import unfinished
 from benchmarks.results.records import read
 from benchmarks.results.retrieval_scores import (
     Anchors,
@@ -20,7 +19,10 @@ from benchmarks.results.retrieval_scores import (
     verdict,
 )
 from benchmarks.results.rows import Row
+from pkubench.evaluation.evidence import Sample
 from pkubench.evaluation.statistics import iqm, stratified_bootstrap
+from pkubench.evaluation.verdicts import MIN_RUNS
+from pkubench.tasks.claim import AREA
 from pkubench.tasks.registry import make_task
 
 Array = npt.NDArray[Any]
@@ -79,6 +81,8 @@ agents of a pair were trained.
 class Runs(NamedTuple):
     """The normalised scores of a row's runs."""
 
+    seeds: tuple[int, ...]
+    """Their training seeds, in the order of the rest."""
     final: Array
     """(runs, tasks), of the protocol."""
     early: Array
@@ -91,21 +95,22 @@ class Runs(NamedTuple):
 
 
 def page_of(rows: tuple[Row, ...], scale: float) -> str:
-    """Return the page, from the records of all finished rows."""
+    """Return the page, from the records that there are."""
     budget = rows[0].budget(scale)
     found = {row.name: runs for row in rows if (runs := runs_of(row, scale)) is not None}
     sections = [_HEAD.format(steps=budget, early=int(budget * EARLY), reached=REACHED)]
     if found:
         sections += [*_table(found, budget), *_by_task(found), *_utility(found)]
-    return "".join([*sections, *unfinished(rows, scale)])
+    return "".join([*sections, *_tracks(), *_unfinished(rows, scale)])
 
 
 def runs_of(row: Row, scale: float) -> Runs | None:
-    """Return the scores of a row's runs; None if one is missing."""
+    """Return the scores of a row's runs; None if fewer than ``MIN_RUNS`` are done."""
     budget = row.budget(scale)
-    records = [read(row, seed, budget) for seed in range(row.seeds)]
-    known = [record for record in records if record is not None]
-    if len(known) < row.seeds:
+    records = {seed: read(row, seed, budget) for seed in range(row.seeds)}
+    seeds = tuple(seed for seed, record in records.items() if record is not None)
+    known = [record for record in records.values() if record is not None]
+    if len(known) < MIN_RUNS:
         return None
     curves = [record["validation"]["curve"] for record in known]
     known_anchors = anchors()
@@ -114,12 +119,37 @@ def runs_of(row: Row, scale: float) -> Runs | None:
     at = np.abs(times - EARLY * budget).argmin(1)
     pairs = list(zip(times.tolist(), every, strict=True))
     return Runs(
+        seeds,
         np.array([normalised(record["sampled"]["by_option"], known_anchors) for record in known]),
         every[np.arange(len(known)), at],
         np.array([area(steps, scores) for steps, scores in pairs]),
         float(np.median([steps_to(REACHED, steps, scores) for steps, scores in pairs])),
         float(np.mean([record["seconds"] for record in known])),
     )
+
+
+def samples(rows: tuple[Row, ...]) -> Iterator[Sample]:
+    """Yield the rows with enough runs as evidence for claims.
+
+    Returns and successes are those of the policies that sample their actions, at the end.
+    """
+    for row in rows:
+        runs = runs_of(row, 1.0)
+        if runs is None:
+            continue
+        found = (read(row, seed, row.steps) for seed in runs.seeds)
+        ends = [record["sampled"]["metrics"] for record in found if record is not None]
+        yield Sample(
+            agent=row.agent,
+            task=make_task(row.task).id,
+            unit="steps",
+            budget=float(row.steps),
+            seeds=tuple(map(str, runs.seeds)),
+            metrics={
+                AREA.name: tuple(np.round(runs.area.mean(1), 6).tolist()),
+                **{m: tuple(end[m]["mean"] for end in ends) for m in ("return", "success")},
+            },
+        )
 
 
 def anchors() -> Anchors:
@@ -134,7 +164,8 @@ def _table(found: Mapping[str, Runs], budget: int) -> Iterator[str]:
         "seconds per run |\n|---|---|---|---|---|---|---|\n"
     )
     for name, runs in found.items():
-        cells = [text_of(stratified_bootstrap(scores, iqm)) for scores in runs[:2]]
+        both = (runs.final, runs.early)
+        cells = [text_of(stratified_bootstrap(scores, iqm)) for scores in both]
         cells.append(text_of(stratified_bootstrap(runs.area, np.mean)))
         cells.append(f"{runs.reached:,.0f}" if np.isfinite(runs.reached) else f"> {budget:,}")
         yield f"| {' | '.join([name, *cells, str(len(runs.final))])} | {runs.seconds:.0f} |\n"
@@ -156,6 +187,41 @@ def _utility(found: Mapping[str, Runs]) -> Iterator[str]:
         return
     yield _UTILITY
     for words, ours, other in known:
-        mean, count = difference(*(found[name].area.mean(1).tolist() for name in (ours, other)))
-        yield f"| {words} | {text_of(mean)} | {count} | {verdict(mean)} |\n"
+        common = sorted({*found[ours].seeds} & {*found[other].seeds})
+        if common:
+            areas = (_areas(found[name], common) for name in (ours, other))
+            mean, count = difference(*areas)
+            yield f"| {words} | {text_of(mean)} | {count} | {verdict(mean)} |\n"
     yield "\n"
+
+
+def _areas(runs: Runs, seeds: Sequence[int]) -> list[float]:
+    """Return the areas of some seeds' runs, the means over tasks."""
+    rows = [runs.seeds.index(seed) for seed in seeds]
+    areas: list[float] = runs.area[rows].mean(1).tolist()
+    return areas
+
+
+def _tracks() -> Iterator[str]:
+    yield (
+        "## More\n\n"
+        "The paper's claims, and the control that they need, are judged by these runs on\n"
+        "[the page of claims](../claims.md) (`pkubench claims --suite retrieval`). What a bank of\n"
+        "smaller levels is worth is [a page of its own](retrieval-transfer.md) (track B), and so\n"
+        "is [what retrievers find](retrieval-quality.md), against exact answers (track C).\n\n"
+    )
+
+
+def _unfinished(rows: Sequence[Row], scale: float) -> Iterator[str]:
+    """Yield a section on the rows whose runs are not all done."""
+    missing = []
+    for row in rows:
+        done = sum(read(row, seed, row.budget(scale)) is not None for seed in range(row.seeds))
+        if done < row.seeds:
+            missing.append(f"- {row.name}: {done} of {row.seeds} runs\n")
+    if missing:
+        yield (
+            "## Not yet measured\n\n"
+            f"Rows are shown from {MIN_RUNS} runs on; these are not complete:\n\n"
+        )
+        yield from missing

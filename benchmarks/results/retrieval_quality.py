@@ -21,7 +21,7 @@ import numpy as np
 from benchmarks.results.records import RECORDS
 from benchmarks.results.rows import ROOT
 from pkubench.agents.registry import import_function
-from pkubench.errors import MissingExtra
+from pkubench.errors import MissingExtra, PkubenchError
 from pkubench.files import write_json
 from pkubench.retrieval.bank import BEHAVIOURS, MemoryBank, States
 from pkubench.retrieval.building import EPISODES, QUERY_SEEDS, SPLITS, Source, build
@@ -276,7 +276,13 @@ def main() -> None:
     methods: dict[str, Callable[[], Retriever] | None] = {ORACLE: None, **METHODS}
     if args.keys:
         name, _, function = args.keys.partition("=")
-        methods[name] = lambda: KeyRetriever(import_function(function), ExactIndex(args.metric))
+        if not name or ":" not in function:
+            parser.error(f"--keys is NAME=MODULE:FUNCTION, got {args.keys}")
+        try:
+            embed = import_function(function)
+        except PkubenchError as error:
+            parser.error(f"--keys {args.keys}: {error}")
+        methods[name] = lambda: KeyRetriever(embed, ExactIndex(args.metric))
     _measure_all(methods)
     _time_all()
     PAGE.write_text(section())

@@ -62,13 +62,11 @@ def steps_to(level: float, steps: Sequence[float], scores: Array) -> float:
 
 
 def difference(ours: Sequence[float], theirs: Sequence[float]) -> tuple[Interval, int]:
-    """Return the mean difference of runs with the same seed, with its interval, and their number.
+    """Return the mean difference of pairs of runs, with its interval, and their number.
 
-    Seeds that only one side has are left out.
+    Both sides are in the order of the same seeds.
     """
-    count = min(len(ours), len(theirs))
-    pairs = zip(ours[:count], theirs[:count], strict=True)
-    return mean_interval([a - b for a, b in pairs]), count
+    return mean_interval([a - b for a, b in zip(ours, theirs, strict=True)]), len(ours)
 
 
 def text_of(found: Interval) -> str:

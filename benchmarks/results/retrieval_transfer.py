@@ -1,8 +1,9 @@
 """Does a bank of smaller levels help to learn larger ones? Arms with and without it (track B).
 
 ``python -m benchmarks.results.retrieval_transfer`` writes ``docs/results/retrieval-transfer.md``
-from the records; with ``--train`` it first trains what has none (``--only`` chooses arms), and can
-be stopped and started again. ``--list`` prints the arms.
+from the records; with ``--train`` it first trains what has none, and can be stopped and started
+again. It uses one core; ``--only`` chooses arms, so that several may run side by side. ``--list``
+prints the arms.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,24 +23,25 @@ import numpy as np
 import pkubench
 from benchmarks import retrieval_bank
 from benchmarks.results.records import BY_OPTION, RECORDS
-from benchmarks.results.retrieval_scores import area, difference, normalised, text_of
+from benchmarks.results.retrieval_scores import area, difference, normalised, text_of, verdict
 from benchmarks.results.rows import DONE, ROOT
 from pkubench.agents.registry import presets
 from pkubench.agents.resolve.acting import with_acting
 from pkubench.agents.saved.files import load_saved
-from pkubench.agents.saved.runs import is_nonempty
+from pkubench.agents.saved.runs import has_checkpoint
 from pkubench.envs.core.registry import make_batch
 from pkubench.envs.core.seeding import evaluation_seeds
-from pkubench.envs.minigrid.catalogue import FAMILIES
 from pkubench.envs.minigrid.grid_world import GridWorld
+from pkubench.evaluation.evidence import Sample
 from pkubench.evaluation.run.episodes import run_block
 from pkubench.evaluation.statistics import mean_interval
+from pkubench.evaluation.verdicts import MIN_RUNS
 from pkubench.files import write_json
 from pkubench.retrieval.building import SPLITS, play
+from pkubench.tasks.claim import AREA
 from pkubench.tasks.records import returns_by_option
 from pkubench.tasks.registry import make_task
-from pkubench.tasks.scoring import CycledEpisodes
-from pkubench.tasks.task import Protocol, Task
+from pkubench.tasks.task import Task
 from pkubench.training.validation import Validation
 
 TABLE = "retrieval-transfer"
@@ -94,23 +97,7 @@ CONTROLS = tuple(arm.name for arm in ARMS if arm.name != "bank")
 
 def task() -> Task:
     """Return the four targets side by side, played in turn."""
-    mixed = make_task("MiniGridMT5-v0")
-    count = len(TARGETS)
-    horizon = max(FAMILIES[name].max_steps for name in TARGETS)
-    return replace(
-        mixed,
-        title="four larger levels",
-        env_kwargs={"levels": list(TARGETS)},
-        scoring=CycledEpisodes("task", tuple(range(count))),
-        protocol=Protocol(
-            episodes=EPISODES * count,
-            horizon=horizon,
-            budget={"environment_steps": STEPS},
-            quick_episodes=10 * count,
-        ),
-        references={},
-        lazy={},
-    )
+    return make_task(f"minigrid:{','.join(TARGETS)}")
 
 
 @cache
@@ -125,6 +112,9 @@ def train(arm: Arm, seed: int) -> dict[str, Any]:
     folder = arm.run(seed)
     inputs = {"bank": slots_of(arm.bank)} if arm.bank else {}
     if not (folder / DONE).exists():
+        is_interrupted = has_checkpoint(folder)
+        if not is_interrupted:
+            shutil.rmtree(folder, ignore_errors=True)
         pkubench.train(
             arm.agent,
             task(),
@@ -132,7 +122,7 @@ def train(arm: Arm, seed: int) -> dict[str, Any]:
             seed=seed,
             settings=dict(arm.settings),
             out=folder,
-            resume=is_nonempty(folder),
+            resume=is_interrupted,
             validate=VALIDATION.points,
             validation_episodes=VALIDATION.episodes,
             window=VALIDATION.window,
@@ -159,8 +149,8 @@ def evaluated(folder: Path) -> dict[str, float]:
     """
     of = task()
     agent = pkubench.load_agent(with_acting(str(folder), {"mode": "sampled"}), of)
-    planned = of.scoring.plan(of, 0, of.protocol.episodes)
-    env = make_batch(of.id, len(planned), **of.env_kwargs)
+    planned = of.scoring.plan(of, 0, EPISODES * len(TARGETS))
+    env = make_batch(of.id, len(planned))
     records = list(run_block(env, agent, of, planned))
     env.close()
     failures = [record.failure for record in records if record.failure]
@@ -222,6 +212,23 @@ def area_of(record: Mapping[str, Any], known: Mapping[str, Sequence[float]]) -> 
     curve, ends = record["curve"], list(known.values())
     scores = np.array([normalised(point, ends) for point in curve])
     return float(area([point["at"] for point in curve], scores).mean())
+
+
+def samples() -> Iterator[Sample]:
+    """Yield the arms with enough runs as evidence for claims."""
+    for arm in ARMS:
+        done = [of for seed in range(SEEDS) if (of := read(arm, seed)) is not None]
+        if len(done) >= MIN_RUNS:
+            bank = (("bank", arm.bank),) if arm.bank else ()
+            words = ", ".join(f"{name}={value}" for name, value in (*bank, *arm.settings))
+            yield Sample(
+                agent=f"{arm.agent} with {words}",
+                task=task().id,
+                unit="steps",
+                budget=float(STEPS),
+                seeds=tuple(str(of["seed"]) for of in done),
+                metrics={AREA.name: tuple(round(area_of(of, anchors()), 6) for of in done)},
+            )
 
 
 def section() -> str:
@@ -292,7 +299,7 @@ def _utility(
         if pairs:
             both = ([area_of(done[of][s], known) for s in pairs] for of in ("bank", name))
             gained, count = difference(*both)
-            yield f"- minus {name}: {text_of(gained)}, n = {count}\n"
+            yield f"- minus {name}: {text_of(gained)}, n = {count}: {verdict(gained)}\n"
     yield "\n"
 
 

@@ -210,6 +210,8 @@ class AgentPrefix:
     acting: Mapping[str, tuple[Any, ...]] = field(default_factory=dict, hash=False)
     """Acting settings -> values, the default first, as a family's; their load function then takes a
     mapping of them as its last argument."""
+    names: str = ""
+    """``module:function(Task) -> what may follow the colon there``, where that can be listed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

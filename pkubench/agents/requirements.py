@@ -44,6 +44,14 @@ def acts_in_box_or_discrete(task: Task) -> str:
     return f"it acts in {' and '.join(ACTIONS)} spaces, and here actions are {known.action}"
 
 
+def acts_in_discrete(task: Task) -> str:
+    """Require action spaces of a choice among a few."""
+    known = _known(task)
+    if known is None or known.action == "discrete":
+        return ""
+    return f"it acts in discrete spaces, and here actions are {known.action}"
+
+
 def reads_arrays(task: Task) -> str:
     """Require observations that are numbers, not texts."""
     known = _known(task)

@@ -11,6 +11,8 @@ from pkubench.agents.registry import (
     TEAM,
     Preset,
     family_of,
+    import_function,
+    prefixes,
     preset,
     presets,
 )
@@ -36,6 +38,15 @@ def is_meant_for(agent: Preset, task: Task) -> bool:
         task.suite in other.suites and not other.base and family_of(other).package == package
         for other in presets().values()
     )
+
+
+def untrained(task: Task) -> list[str]:
+    """Return the spellings of known agents that play a task without training."""
+    named = [name for name, agent in presets().items() if family_of(agent).make is not None]
+    for of in prefixes().values():
+        if of.names:
+            named += [f"{of.prefix}:{name}" for name in import_function(of.names)(task)]
+    return named
 
 
 def why_not(agent: Preset, task: Task) -> str:

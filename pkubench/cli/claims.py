@@ -56,7 +56,8 @@ def claims(
     """What papers claim about agents, judged by the runs behind the published tables.
 
     A claim is *supported* if some of its comparisons are decided for it and none against,
-    *contradicted* in the opposite case, *mixed* if both occur, *not shown* if none is decided. A
+    *contradicted* in the opposite case, *mixed* if both occur, *not shown* if none is decided, *not
+    measured* if there are no runs. A
     comparison is decided if its p-value, corrected for all of the claim (Holm), is below 0.05.
     """
     chosen = _chosen(name, suite, paper)
@@ -64,7 +65,7 @@ def claims(
         samples = shipped() if results is None else _own(results)
         judged = judge_all(chosen, samples)
         if results is not None:
-            judged = [each for each in judged if _is_measured(each)]
+            judged = [each for each in judged if each.is_measured]
             if not judged:
                 raise RecordError(
                     f"no claim is about the agents and tasks in {results}; "
@@ -135,10 +136,6 @@ def _why_none(name: str | None, suite: str | None, paper: str | None) -> str:
     return f"{paper} has no claims in suite {suite!r}, but in {', '.join(sorted(places))}"
 
 
-def _is_measured(judged: Judgement) -> bool:
-    return any(each.outcome != "not measured" for each in judged.comparisons)
-
-
 def _table(output: Output, title: str, judged: Sequence[Judgement]) -> RenderableType:
     columns = (
         Column("claim", style="bold"),
@@ -195,6 +192,7 @@ def _details(output: Output, judged: Judgement) -> Iterator[RenderableType]:
     yield prose(
         "p is corrected for all comparisons of the claim (Holm); intervals are not. Runs needed: "
         "of each side, for a difference as large as the one seen."
+        + (" Runs with the same training seed are compared." if claim.is_paired else "")
     )
     missing = dict.fromkeys(
         f"{short(each.task)}: {each.outcome} ({each.missing})."

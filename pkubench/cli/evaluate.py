@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
@@ -10,10 +9,18 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from pkubench.agents.registry import family_of, prefixes, presets
-from pkubench.agents.saved.runs import training_folders, trainings
+from pkubench.agents.saved.runs import trainings
 from pkubench.cli.bounds import show_bound
 from pkubench.cli.interrupt import Interrupted, sigterm_as_interrupt, this_command
-from pkubench.cli.names import check_apart, command, counted_in, shipped_tasks, short, task_named
+from pkubench.cli.names import (
+    check_apart,
+    check_one_agent,
+    command,
+    counted_in,
+    shipped_tasks,
+    short,
+    task_named,
+)
 from pkubench.cli.options import (
     Act,
     BackendName,
@@ -304,12 +311,7 @@ def _pairs(words: list[str], agents: str | None, suite: str | None, all_: bool) 
         task_names = words
     elif words:
         names, task_names = words[:1], words[1:]
-        more = [word for word in task_names if word in presets() or training_folders(Path(word))]
-        is_list = "," in words[0] and ":" not in words[0] and not Path(words[0]).exists()
-        if more or is_list:
-            tasks_left = [word for word in task_names if word not in more]
-            several = ["--agents", ",".join([*names, *more]), *tasks_left]
-            raise ConfigError(f"several agents are named by {shlex.join(several)}")
+        check_one_agent(words)
     elif all_ or suite is not None:
         names = [*_untrained(), *(name for name in presets() if shipped_tasks(name))]
         task_names = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import signal
 import threading
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
@@ -43,6 +44,10 @@ def serve(
     max_upload: Annotated[
         int, count("--max-upload", 1, "Largest bundle that is taken, in MB.")
     ] = 256,
+    no_code: Annotated[
+        bool,
+        typer.Option("--no-code", help="Refuse bundles with code (weights and ONNX are data)."),
+    ] = False,
     url: Annotated[
         str,
         typer.Option("--url", metavar="URL", help="Address that readers use, shown in commands."),
@@ -65,7 +70,9 @@ def serve(
 
     start_logging(_known(log), quiet=quiet)
     with Output(quiet=quiet) as output, Board.open(board_place(board)) as opened:
-        app = create_app(opened, Service(max_upload=max_upload << 20, address=url))
+        app = create_app(
+            opened, Service(max_upload=max_upload << 20, takes_code=not no_code, address=url)
+        )
         config = uvicorn.Config(
             app,
             host=host,
@@ -108,13 +115,16 @@ def worker(
     """
     from pkubench.evaluation.run.execution import Limits
     from pkubench.leaderboard import Board
-    from pkubench.leaderboard.sandbox.bubblewrap import check_bubblewrap
+    from pkubench.leaderboard.sandbox.bubblewrap import check_bubblewrap, check_unreadable
     from pkubench.leaderboard.service.logs import start_logging
     from pkubench.leaderboard.service.worker import Worker
 
     check_bubblewrap()
     start_logging(_known(log), quiet=quiet)
-    with Board.open(board_place(board)) as opened:
+    place = board_place(board)
+    if "://" not in place and place != ":memory:":
+        check_unreadable(Path(place), "the board")
+    with Board.open(place) as opened:
         own = Worker(opened, processes=workers, limits=Limits(total=time_limit))
         if once:
             while own.work():

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 
 from pkubench.agents import registry
-from pkubench.agents.registry import presets
-from pkubench.agents.saved.runs import trainings
+from pkubench.agents.registry import prefixes, presets
+from pkubench.agents.saved.runs import training_folders, trainings
 from pkubench.envs.core.registry import NAMESPACE, current_id, superseded_by
-from pkubench.errors import AgentError, ConfigError
+from pkubench.errors import AgentError, ConfigError, PkubenchError
 from pkubench.tasks.outside import is_outside
 from pkubench.tasks.registry import make_task, tasks
 from pkubench.tasks.task import Task
@@ -125,6 +125,37 @@ def check_apart(agents: Iterable[tuple[str, str, str]]) -> None:
                 f"{first} and {spelled} are both called {name}; rename one of the folders, or "
                 "evaluate each with an --out of its own"
             )
+
+
+def check_one_agent(words: Sequence[str]) -> None:
+    """Check that the words of ``AGENT TASK...`` name one agent.
+
+    Raises:
+        ConfigError: they name several, and how that is written.
+    """
+    first, *rest = words
+    more = [word for word in rest if _is_agent(word)]
+    if not more and len(rest) > 1:  # the first of them may be a misspelled agent
+        more = [rest[0]] if not _is_task(rest[0]) and _is_task(rest[-1]) else []
+    is_list = "," in first and ":" not in first and not Path(first).exists()
+    if more or is_list:
+        several = [word for word in rest if word not in more]
+        what = "" if is_list or _is_agent(more[0]) else f"{more[0]} is no task; "
+        listed = shlex.join(["--agents", ",".join([first, *more]), *several])
+        raise ConfigError(f"{what}several agents are named by {listed}")
+
+
+def _is_agent(word: str) -> bool:
+    prefix, colon, _ = word.partition(":")
+    is_named = word.partition("@")[0] in presets() or (bool(colon) and prefix in prefixes())
+    return is_named or bool(training_folders(Path(word)))
+
+
+def _is_task(word: str) -> bool:
+    try:
+        return is_outside(word) or bool(make_task(word))
+    except PkubenchError:
+        return False
 
 
 def shipped_seeds(agent: str, task: str) -> list[Path]:

@@ -16,7 +16,7 @@ from pkubench.agents.saved.runs import CURVE, read_curve, read_training
 from pkubench.cli.names import short
 from pkubench.cli.options import Json, Out, Quiet, verb_app
 from pkubench.cli.output import Output
-from pkubench.cli.results import excluded_lines, find_reports
+from pkubench.cli.results import chosen_agents, excluded_lines, find_reports
 from pkubench.cli.value_records import VALUE_KINDS, value_figures
 from pkubench.errors import ConfigError, MissingExtra, PkubenchWarning, RecordError, UnknownName
 from pkubench.evaluation.normalised import NormalisedScores, normalised_scores
@@ -63,6 +63,9 @@ def plot(
         str | None,
         typer.Option("--metric", help="Of curves and bars; default: the ranking metric."),
     ] = None,
+    agents: Annotated[
+        str | None, typer.Option("--agents", metavar="A,B,C", help="Only these agents.")
+    ] = None,
     out: Out = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -82,13 +85,17 @@ def plot(
         if not path.exists():
             raise RecordError(f"there is nothing at {path}")
     curves, reports = _curves(paths), find_reports(paths)
+    known = {curve.agent for curve in curves} | {report.agent for report in reports}
+    chosen = chosen_agents(agents, known)
+    curves = [curve for curve in curves if curve.agent in chosen]
+    reports = [report for report in reports if report.agent in chosen]
     figures: list[Figure] = []
     if kind in (None, "curves"):
         figures += _curve_figures(curves, metric)
     if kind != "curves":
         figures += _result_figures(reports, kind, metric)
     if kind in VALUE_KINDS or (kind is None and metric is None):
-        figures += [Figure(*of) for of in value_figures(paths, kind)]
+        figures += [Figure(*of) for of in value_figures(paths, kind, chosen)]
     if not figures:
         where = ", ".join(map(str, paths))
         lacking = _lacking(kind, metric, curves, reports)
@@ -144,7 +151,7 @@ def _files(figures: Sequence[Figure], out: Path | None) -> list[Path]:
             names = ", ".join(figure.name for figure in figures)
             raise ConfigError(
                 f"there are {len(figures)} figures ({names}): give a folder, or choose one "
-                "with --kind and --metric"
+                "with --kind, --metric and --agents"
             )
         return [out]
     folder = out or Path("plots")

@@ -225,3 +225,17 @@ def _failures(reports: Iterable[Report]) -> Iterator[Text]:
         for reason, count in report.failures.items():
             where = f"{report.agent} on {short(report.task)}"
             yield Text(f"{counted(count, 'episode')} of {where} failed: {reason}", style="red")
+
+
+def chosen_agents(agents: str | None, known: set[str]) -> set[str]:
+    """Return the agents that a list chooses, all if there is none.
+
+    Raises:
+        UnknownName: there are no records of one.
+    """
+    if agents is None:
+        return known
+    chosen = {name.strip() for name in agents.split(",") if name.strip()}
+    for name in sorted(chosen - known):
+        raise UnknownName("records of agent", name, known)
+    return chosen

@@ -19,7 +19,7 @@ from pkubench.agents.resolve.loading import resolve_agent
 from pkubench.agents.resolve.sources import AgentSource
 from pkubench.agents.saved.population_content import POPULATION_SUFFIXES
 from pkubench.agents.saved.runs import Training, trainings
-from pkubench.agents.suitability import can_train, is_meant_for, trainable, why_not
+from pkubench.agents.suitability import can_train, is_meant_for, trainable, untrained, why_not
 from pkubench.cli.component_card import components_called, show_components
 from pkubench.cli.env_card import delay_of, spaces_of
 from pkubench.cli.game_card import game_card, game_rows
@@ -127,6 +127,7 @@ def _show_task(output: Output, task: Task) -> None:
         del document["scoring"]
         known = {"game": card} if card else {}
         document |= {"kind": task.scoring.name, **known, "description": description}
+        document["untrained"] = untrained(task)
         output.document(document)
         return
     protocol = task.protocol
@@ -142,6 +143,7 @@ def _show_task(output: Output, task: Task) -> None:
         rows += [("episodes", episodes), ("time limit", limit), *delay_of(task)]
     rows += game_rows(card) if card else []
     rows += [("game", lacking)] if lacking else []
+    rows.append(("untrained agents", ", ".join(untrained(task))))
     rows.append(("training budget", _budget(task)))
     if task.cost_limit is not None:
         more = f", within {number(task.cost_tolerance)}" if task.cost_tolerance else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -104,13 +104,14 @@ def find_matches(paths: Iterable[Path]) -> list[Played]:
 
 
 def value_figures(
-    paths: Iterable[Path], kind: str | None
+    paths: Iterable[Path], kind: str | None, agents: Collection[str]
 ) -> Iterator[tuple[str, Callable[[Path], Path]]]:
     """Yield the figures of sheets of answers: each one's name, and what draws it into a file.
 
     Args:
         paths: Results, or folders that hold many.
         kind: One of ``VALUE_KINDS``; None is all that can be drawn.
+        agents: Those to draw.
 
     Raises:
         RecordError: a path does not exist, or records are damaged or incomplete.
@@ -118,7 +119,7 @@ def value_figures(
     from pkubench.evaluation.figures.values import radar_figure, ring_figure
     from pkubench.evaluation.run.harness import folder_name
 
-    found = find_sheets(paths)
+    found = [sheets for sheets in find_sheets(paths) if sheets.agent in agents]
     if kind in (None, "ring"):
         for sheets in found:
             name = f"{folder_name(sheets.agent)}-{folder_name(short(sheets.task.id))}-ring"

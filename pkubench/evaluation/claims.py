@@ -1,7 +1,8 @@
 """Judges what papers claim, by the runs that there are.
 
 A claim (``pkubench.tasks.claim``) becomes one comparison for each pair of agents and task, at the
-largest budget that both were trained for. The difference of means has Welch's interval over runs;
+largest budget that both were trained for. The difference of means has Welch's interval over runs,
+or, in a paired claim, Student's interval of the differences of runs with the same training seed;
 where a pair is compared on several tasks, both agents are compared over these together as well.
 All p-values of a claim are corrected together (Holm), and the verdict counts what is then below
 0.05. No agent, task or suite is named here.
@@ -38,7 +39,7 @@ from pkubench.evaluation.verdicts import (
     verdict_of,
     what_would_decide,
 )
-from pkubench.tasks.claim import LIMIT, Claim, Pair
+from pkubench.tasks.claim import AREA, LIMIT, Claim, Pair
 from pkubench.tasks.registry import claims, make_task
 from pkubench.tasks.task import Metric, Task
 
@@ -53,6 +54,8 @@ class _Side(NamedTuple):
 
     name: str
     values: tuple[float, ...]
+    seeds: tuple[str, ...]
+    """Training seeds of the values."""
     cost: float | None
     """Mean cost, where the task has a limit."""
 
@@ -64,6 +67,8 @@ class _Compared(NamedTuple):
     first: _Side | None = None
     second: _Side | None = None
     """None also for a limit."""
+    is_paired: bool = False
+    """Whether the sides have the same seeds, and their runs are compared one by one."""
 
 
 def judge_all(chosen: Iterable[tuple[str, Claim]], samples: Sequence[Sample]) -> list[Judgement]:
@@ -111,7 +116,7 @@ def judge(claim: Claim, samples: Iterable[Sample], suite: str = "") -> Judgement
     ]
     tested = [each for each in found if each.result.is_tested]
     pooled = []
-    if claim.over_tasks:
+    if claim.over_tasks and not claim.is_paired:
         pooled = [p for pair in claim.pairs if (p := _pool(pair, tested)) is not None]
     singles = [each.result.p_value or 0.0 for each in tested]
     corrected = holm([*singles, *(p.p_value for p in pooled)])
@@ -144,6 +149,8 @@ def _by_agent_and_task(samples: Iterable[Sample], claim: Claim) -> _Known:
     """Return (agent, task) -> budget in the claim's unit -> sample."""
     known: dict[tuple[str, str], dict[float | None, Sample]] = {}
     for sample in samples:
+        if claim.metric == AREA.name and AREA.name not in sample.metrics:
+            continue  # an evaluation, which knows nothing of the training
         if sample.unit in (claim.equal, "") and sample.task in claim.tasks:
             budgets = known.setdefault((sample.agent, sample.task), {})
             if sample.budget in budgets:
@@ -177,7 +184,7 @@ def _compare(
     claim: Claim, pair: Pair, name: str, known: _Known, scale: Mapping[str, float]
 ) -> _Compared:
     task = make_task(name)
-    metric = task.metric(claim.metric)
+    metric = claim.metric_of(task)
     higher = metric.higher_is_better if claim.higher_is_better is None else claim.higher_is_better
     result = Comparison(
         better=pair.better,
@@ -213,8 +220,18 @@ def _compare(
     second = sides[1] if len(sides) > 1 else None
     keeps = tuple(found[budget].keep for found in budgets)
     result = replace(result, budget=budget, keeps=keeps if len(set(keeps)) > 1 else ())
+    if claim.is_paired and second is not None:
+        both = [seed for seed in sides[0].seeds if seed in second.seeds]
+        sides = [_of_seeds(side, both) for side in sides]
+        second = sides[1]
     result = replace(result, n=(len(sides[0].values), len(second.values) if second else 0))
-    return _tested(result, sides[0], second, task)
+    return _tested(result, sides[0], second, task, claim.is_paired)
+
+
+def _of_seeds(side: _Side, seeds: Sequence[str]) -> _Side:
+    """Return the runs of some seeds, in their order."""
+    by_seed = dict(zip(side.seeds, side.values, strict=True))
+    return side._replace(values=tuple(by_seed[seed] for seed in seeds), seeds=tuple(seeds))
 
 
 def _side_of(sample: Sample, task: Task, metric: Metric, agent: str) -> _Side:
@@ -224,15 +241,23 @@ def _side_of(sample: Sample, task: Task, metric: Metric, agent: str) -> _Side:
     if metric.interval == "exact":  # rounding errors of solvers around zero make no agent better
         values = tuple(round(value, EXACT_DIGITS) for value in values)
     # the name tells a sample from another one of the agent, with another budget
-    return _Side(f"{agent} {task.id} {sample.budget}", values, _mean_cost(sample, task))
+    name = f"{agent} {task.id} {sample.budget}"
+    return _Side(name, values, sample.seeds, _mean_cost(sample, task))
 
 
-def _tested(result: Comparison, first: _Side, second: _Side | None, task: Task) -> _Compared:
+def _tested(
+    result: Comparison, first: _Side, second: _Side | None, task: Task, is_paired: bool
+) -> _Compared:
     """Return the comparison with its difference; the outcome is decided when all are there."""
     if second is None:
         if task.cost_limit is None:
             raise RecordError(f"{task.id} has no cost limit to compare {result.better} with")
         gap = offset_interval(first.values, task.cost_limit)
+    elif is_paired:
+        if not first.values:
+            few = "no runs with the same training seed"
+            return _Compared(replace(result, outcome="too few runs", missing=few))
+        gap = offset_interval(_differences(first, second), 0.0)
     else:
         gap = welch_interval(first.values, second.values)
     has_interval = gap.low == gap.low  # not NaN
@@ -246,9 +271,17 @@ def _tested(result: Comparison, first: _Side, second: _Side | None, task: Task) 
     sizes = [n for n in result.n if n]
     if min(sizes) < MIN_RUNS:
         few = f"{' and '.join(map(str, sizes))} runs, {MIN_RUNS} of each side are needed"
+        if is_paired:
+            few = f"{sizes[0]} pairs of runs with the same seed, {MIN_RUNS} are needed"
         return _Compared(replace(result, outcome="too few runs", missing=few), first, second)
     is_tie = gap.estimate == 0.0 and gap.low == gap.high
-    return _Compared(replace(result, outcome="tie" if is_tie else "undecided"), first, second)
+    outcome: Outcome = "tie" if is_tie else "undecided"
+    return _Compared(replace(result, outcome=outcome), first, second, is_paired)
+
+
+def _differences(first: _Side, second: _Side) -> list[float]:
+    """Return the differences of runs with the same seed."""
+    return [a - b for a, b in zip(first.values, second.values, strict=True)]
 
 
 def _decided(each: _Compared, corrected: float, tests: int) -> Comparison:
@@ -264,12 +297,15 @@ def _decided(each: _Compared, corrected: float, tests: int) -> Comparison:
         is_return = result.metric == task.ranking.name and each.second is not None
         if is_return and winner is not None and feasible(task, winner.cost) is False:
             outcome = "over the limit"
+    own: Sequence[float] = first.values
     other = each.second.values if each.second is not None else None
+    if each.is_paired and each.second is not None:  # one sample, compared with 0
+        own, other = _differences(first, each.second), None
 
     def needed(difference: float | None) -> int | None:
         if difference is None:
             return None
-        return runs_needed(first.values, other, difference, alpha=LEVEL / tests)
+        return runs_needed(own, other, difference, alpha=LEVEL / tests)
 
     return replace(
         result,
@@ -291,6 +327,8 @@ def _five_points(task: Task, metric: Metric, scale: Mapping[str, float]) -> floa
     """
     if metric.name == "cost" and task.cost_limit is not None:
         return FIVE_POINTS * task.cost_limit
+    if metric is AREA:
+        return FIVE_POINTS
     if metric.name != task.ranking.name:
         return None
     zero, one = task.normalised(0.0), task.normalised(1.0)

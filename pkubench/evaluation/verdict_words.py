@@ -8,14 +8,19 @@ from pkubench.evaluation.verdicts import Judgement
 
 
 def verdict(judged: Judgement) -> str:
-    """Return the verdict, with a star if the cause that the paper names is not supported too."""
+    """Return the verdict, with a star if the cause that the paper names is not supported too.
+
+    It is ``not measured`` where no comparison has runs on both sides.
+    """
+    if not judged.is_measured:
+        return "not measured"
     return f"{judged.verdict}{' *' if judged.is_unexplained else ''}"
 
 
 def counts(judged: Judgement) -> str:
     """Return how many comparisons are decided for it, against it, and undecided."""
     if not judged.tested and not judged.count("tie"):
-        return "not measured"
+        return "–"
     return ", ".join(str(judged.count(word)) for word in ("for", "against", "undecided"))
 
 

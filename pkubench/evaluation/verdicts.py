@@ -102,6 +102,11 @@ class Judgement:
         return self.verdict == "supported" and self.ablation not in ("supported", None)
 
     @property
+    def is_measured(self) -> bool:
+        """Whether any of its comparisons has runs on both sides."""
+        return any(each.outcome != "not measured" for each in self.comparisons)
+
+    @property
     def tested(self) -> list[Comparison]:
         """The comparisons that count."""
         return [each for each in self.comparisons if each.is_tested]
@@ -128,6 +133,7 @@ class Judgement:
             "chance": None if self.chance is None else self.chance._asdict(),
             "n": sorted({n for c in self.tested for n in c.n if n}),
             "equal": claim.equal,
+            "is_paired": claim.is_paired,
             "budgets": budgets,
             "published_budget": dict(claim.budget),
             "published": claim.published,

@@ -63,6 +63,9 @@ class Slots(NamedTuple):
     """(N,) V*, where it is known."""
     optimal_actions: npt.NDArray[np.uint8] | None = None
     """(N,) optimal actions as bits, where they are known."""
+    targets: npt.NDArray[np.str_] | None = None
+    """(K,) MiniGrid's names of the levels that the agent learns, by the index of the task, where
+    they are known: a training on other levels refuses the file."""
 
     def save(self, path: Path) -> str:
         """Write the arrays by their names (``npz``), and return the SHA-256 of the file.

@@ -99,11 +99,13 @@ def build(
         name: What to call it in messages.
 
     Raises:
-        ConfigError: not enough seeds, or an unknown behaviour.
+        ConfigError: not enough seeds, no episodes, or an unknown behaviour.
     """
     unknown = [of for of in behaviours if of not in BEHAVIOURS]
-    if unknown or not behaviours or not sources or episodes < 1:
-        raise ConfigError(f"a bank needs sources, episodes and behaviours among {BEHAVIOURS}")
+    if unknown or not behaviours or not sources:
+        raise ConfigError(f"a bank needs sources, and behaviours among {', '.join(BEHAVIOURS)}")
+    if episodes < 1:
+        raise ConfigError(f"a bank has at least one episode of each behaviour, got {episodes}")
     levels = tuple(dict.fromkeys(source.level for source in sources))
     parts, used = [], dict.fromkeys(levels, 0)
     for source in sources:

@@ -20,6 +20,8 @@ _EDGE, _LINE, _TEXT = 8, 18, 13
 """Margin around a card, height of a line of text, and size of its letters, in pixels."""
 CARD: Final = (_SIDE + 2 * _LINE + 2 * _EDGE, _SIDE + 2 * _EDGE)
 """Height and width of a card."""
+CAPTION: Final = _LINE + _EDGE
+"""Height of a line below the cards."""
 _UP: Final = 3
 _PAPER, _INK = (255, 255, 255), (34, 34, 34)
 
@@ -55,6 +57,7 @@ def cards(
     *,
     places: int | None = None,
     columns: int = 2,
+    caption: str | None = None,
 ) -> Picture:
     """Draw what was found, row by row: each view, and below it its value and its task.
 
@@ -65,6 +68,7 @@ def cards(
         weights: (k,) shares of the answer, if they are to be shown.
         places: room for so many cards, so that pictures of fewer have the same shape; None: k.
         columns: cards beside each other.
+        caption: a line below all cards; None: no room for one.
 
     Returns:
         (height, width, 3) uint8, white where there is no card.
@@ -77,9 +81,12 @@ def cards(
     except ModuleNotFoundError as error:
         raise MissingExtra("plots", "drawing what was looked up") from error
     count = max(len(images) if places is None else places, 1)
-    shape = -(-count // columns) * CARD[0], columns * CARD[1]
-    whole = Image.new("RGB", (shape[1], shape[0]), _PAPER)
+    height, width = -(-count // columns) * CARD[0], columns * CARD[1]
+    room = 0 if caption is None else CAPTION
+    whole = Image.new("RGB", (width, height + room), _PAPER)
     pen = ImageDraw.Draw(whole)
+    if caption:
+        pen.text((_EDGE, height + room // 2), caption, fill=_INK, anchor="lm", font_size=_TEXT)
     for number in range(min(len(images), count)):
         top, left = number // columns * CARD[0], number % columns * CARD[1]
         whole.paste(Image.fromarray(view_picture(images[number])), (left + _EDGE, top + _EDGE))

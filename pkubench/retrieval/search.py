@@ -311,6 +311,6 @@ def _torch() -> Any:
 def _usearch() -> Any:
     try:
         import usearch.index
-    except ModuleNotFoundError as error:
+    except ImportError as error:  # missing, or without a part of it
         raise MissingExtra("search", "approximate search") from error
     return usearch.index

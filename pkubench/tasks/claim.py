@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from pkubench.errors import ConfigError
+from pkubench.tasks.task import Metric, Task
 
 LIMIT = "cost limit"
 """In place of the second agent of a pair: the task's cost limit, a known number."""
@@ -21,6 +22,14 @@ episodes that training its policies takes, seconds of learning on one processor 
 of the data set that is learned from, by as many gradient steps as each agent is given."""
 UNITS: tuple[Unit, ...] = ("steps", "iterations", "episodes", "seconds", "recorded steps")
 RECORDED: Unit = "recorded steps"
+AREA = Metric(
+    name="area",
+    higher_is_better=True,
+    unit="share",
+    describe="area under the normalised learning curve, as a share of the training",
+)
+"""How fast an agent learns. A claim may name it in place of a metric of its tasks; records of
+trainings have it, evaluations do not."""
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
 
 
@@ -54,12 +63,15 @@ class Claim:
     budget: Mapping[str, float] = field(default_factory=dict)
     """The published budget: task or "" (all others) -> amount, in the unit of ``equal``."""
     metric: str | None = None
-    """Name of the tasks' metric; None is the one that ranks."""
+    """Name of the tasks' metric, or ``area`` (:data:`AREA`); None is the one that ranks."""
     higher_is_better: bool | None = None
     """Which direction is claimed; None is the metric's own."""
     trained: bool = True
     """False where agents are not trained here, such as language models: their names are those of
     a table of results, and budgets are the episodes that each is asked."""
+    is_paired: bool = False
+    """Whether runs with the same training seed are compared, by the mean of their differences.
+    Paired comparisons are not made over tasks together."""
     over_tasks: bool = True
     """Whether each pair is also compared over its tasks together, where it has several without a
     cost limit. False where the claim is about each task by itself."""
@@ -93,6 +105,14 @@ class Claim:
     def published_budget(self, task: str) -> float | None:
         """Return the budget of the paper's runs on a task, None where it is not known."""
         return self.budget.get(task, self.budget.get(""))
+
+    def metric_of(self, task: Task) -> Metric:
+        """Return what is compared on a task.
+
+        Raises:
+            UnknownName: the task has no such metric.
+        """
+        return AREA if self.metric == AREA.name else task.metric(self.metric)
 
 
 def pairs(named: Iterable[tuple[str, str]], tasks: Iterable[str]) -> tuple[Pair, ...]:

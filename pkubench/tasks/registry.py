@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
+from pkubench.envs.core.delayed_reward import DELAY
 from pkubench.envs.core.registry import (
     VARIANT,
     current_id,
@@ -133,7 +134,13 @@ def make_task(name: str) -> Task:
     """
     base, plus, change = name.rpartition(VARIANT)
     if plus:
-        return _variant(make_task(base), change)
+        try:
+            task = make_task(base)
+        except UnknownName as error:
+            if error.nearest is None:
+                raise
+            raise unknown_id("task", name, [error.nearest.partition(VARIANT)[0]]) from None
+        return _variant(task, change)
     family = family_of(name)
     if family is not None:
         for suite in suites().values():
@@ -195,10 +202,21 @@ def make_listed_task(name: str) -> Task:
 
     Raises:
         UnknownName: no such task, or a game that is not listed.
+        ConfigError: it is a variant of one.
     """
     for task in registered_tasks():
         if task.id == name:
             return task
+    base, plus, change = name.partition(VARIANT)
+    if plus and base in {task.id for task in tasks()}:
+        short = base.rpartition("/")[2]
+        why = ""
+        if change.partition("=")[0] == DELAY:
+            why = f"; it pays the rewards of {short} later, and its returns are those of {short}"
+        raise ConfigError(
+            f"boards take no variants of tasks, such as {short}{plus}{change}{why}: evaluate the "
+            f"agent on {short} and submit that"
+        )
     if family_of(name) is not None or is_outside(name) or VARIANT in name:
         raise UnknownName(
             "listed task", name, (), "`pkubench list` shows all tasks that boards accept"

@@ -180,6 +180,13 @@ def test_clusters_that_cannot_be_are_refused() -> None:
         geo_clustering([[0.0], [1.0], [1.0]], 3, seed=0)
     with pytest.raises(ConfigError, match="not finite"):
         geo_clustering([[0.0], [np.nan]], 1, seed=0)
+    with pytest.raises(ConfigError, match="restarts must be 1 or more, got 0"):
+        geo_clustering([[0.0], [1.0]], 1, seed=0, restarts=0)
+    for features in ([0.0, 1.0], np.zeros((0, 3))):
+        with pytest.raises(ConfigError, match="one row a task"):
+            geo_clustering(features, 1, seed=0)
+        with pytest.raises(ConfigError, match="one row a task"):
+            geo_curriculum(features, 0)
 
 
 def test_the_random_partition_has_the_same_sizes_and_no_geometry() -> None:
@@ -200,6 +207,12 @@ def test_the_category_partition_keeps_families_whole_and_groups_even() -> None:
     assert found.tolist() == [0] * 5 + [1] * 5 + [0]
     with pytest.raises(ConfigError, match="4 families"):
         category_partition(families, 5)
+    for names, groups in ((["a", ""], 1), (["a"], 0)):
+        with pytest.raises(ConfigError, match="every task needs a family"):
+            category_partition(names, groups)
+    for names, first in (([], 0), (["a", ""], 0), (["a"], 1)):
+        with pytest.raises(ConfigError, match="begins with one of the tasks"):
+            category_curriculum(names, first)
 
 
 def test_the_curriculum_begins_in_the_middle_and_grows_to_all_tasks() -> None:

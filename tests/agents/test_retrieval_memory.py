@@ -191,15 +191,27 @@ def test_a_bank_of_another_form_is_refused(name: str, array: Any, tmp_path: Path
 
 
 def test_a_bank_that_cannot_be_read_or_used_is_refused(tmp_path: Path) -> None:
-    for content in (None, b"text"):
-        path = tmp_path / "bank.npz"
-        if content:
-            path.write_bytes(content)
-        with pytest.raises(DataError, match="no bank"):
-            read_bank(str(path), make_task("MiniGridMT3-v0"))
+    path, task = tmp_path / "bank.npz", make_task("MiniGridMT3-v0")
+
+    def refused(match: str) -> None:
+        with pytest.raises(DataError, match=match):
+            read_bank(str(path), task)
+
+    refused("cannot be read: No such file")
+    path.write_bytes(b"text")
+    refused("not an .npz file")
+    np.savez(path, images=np.zeros(3))
+    refused("it has no states, values, tasks; .*slots")
+    np.savez(path, states=np.zeros((2, 7, 7, 3), np.uint8), values=np.zeros(2), tasks=[0, 0])
+    whole = bytearray(path.read_bytes())
+    whole[whole.index(b"states.npy") + 150] ^= 1
+    path.write_bytes(whole)
+    refused("damaged")
     bank = make_bank(np.zeros((1, 7, 7, 3), np.uint8), np.zeros(1), np.array([3]))
     with pytest.raises(ConfigError, match="of task 3"):
         training(inputs={"bank": bank})
+    with pytest.raises(ConfigError, match="is for DoorKey-8x8-v0, and this trains on LavaGapS7-v0"):
+        training(inputs={"bank": bank._replace(targets=("DoorKey-8x8-v0",))})
     with pytest.raises(ConfigError, match="no memory"):
         training("mt-ppo", inputs={"bank": bank})
     with pytest.raises(ConfigError, match="needs the input bank"):

@@ -28,7 +28,7 @@ from pkubench.agents.saved.files import (
 from pkubench.cli.filming import Reel, filmed_episode
 from pkubench.envs.core.batch import SOLE_AGENT
 from pkubench.errors import WeightsError
-from pkubench.retrieval.picture import CARD, view_picture
+from pkubench.retrieval.picture import CAPTION, CARD, view_picture
 from pkubench.tasks.registry import make_task
 from tests.agents.retrieval_parts import training, views
 
@@ -84,10 +84,11 @@ def test_what_is_shown_is_what_the_learner_would_read(name: str, tmp_path: Path)
     data = made.collect()
     for env in (0, 3, 5):
         seen = data.observations[SOLE_AGENT][5, env]
-        slots, weights = agent.recall.look_up(agent.inputs_of(seen[None]))
+        slots, weights, value = agent.recall.look_up(agent.inputs_of(seen[None]))
         every, at = by_the_learner(made, seen, env // 2)
         np.testing.assert_allclose(weights, np.sort(every)[::-1][:PLACES], rtol=1e-5, atol=1e-9)
         np.testing.assert_allclose(every[slots], weights, rtol=1e-5, atol=1e-9)
+        assert value == pytest.approx(every @ made.slots.shown[at], rel=1e-4, abs=1e-6)
         np.testing.assert_array_equal(agent.recall.values[slots], made.slots.shown[at[slots]])
         np.testing.assert_array_equal(agent.recall.images[slots], made.slots.images[at[slots]])
 
@@ -98,11 +99,13 @@ def test_pictures_have_the_best_first_and_one_size(tmp_path: Path) -> None:
     assert agent.recall.names == ["LavaGapS7", "RedBlueDoors-6x6", "MemoryS11"]
     seen = made.collect().observations[SOLE_AGENT][3, :1]
     picture = agent.beside(seen, None)
-    slots, _ = agent.recall.look_up(agent.inputs_of(seen))
+    slots = agent.recall.look_up(agent.inputs_of(seen)).slots
     for k, slot in enumerate(slots):
         top, left = (place * size + 8 for place, size in zip(divmod(k, 2), CARD, strict=True))
         own = picture[top : top + 112, left : left + 112]
         np.testing.assert_array_equal(own, view_picture(agent.recall.images[slot]))
+    assert picture.shape[0] == 2 * CARD[0] + CAPTION  # what is read in all, below
+    assert (picture[2 * CARD[0] :] < 100).all(-1).any()
     empty: Any = load(saved(training(), tmp_path))
     assert not len(empty.recall.tasks)
     blank = empty.beside(seen, None)

@@ -21,6 +21,7 @@ from pkubench.agents.registry import families, preset
 from pkubench.agents.saved.files import SavedAgent
 from pkubench.envs.core.batch import SOLE_AGENT
 from pkubench.envs.core.registry import make_batch
+from pkubench.envs.core.seeding import EVALUATION_SEED_START
 from pkubench.errors import AgentError, ConfigError, WeightsError
 from pkubench.tasks.registry import make_task
 from pkubench.training.validation import Validation, Validator
@@ -150,6 +151,8 @@ def test_each_environment_plays_one_task_and_tasks_have_equal_shares() -> None:
     tasks = np.concatenate([tasks_of(of.observations[SOLE_AGENT]) for of in data])
     assert (tasks == [0, 0, 1, 1, 2, 2]).all()
     assert sum(of.terminated.sum() for of in data) > 0  # over resets too
+    levels: Any = made.env.unwrapped
+    assert (levels._seed < EVALUATION_SEED_START).all()  # of none that is evaluated or validated
     assert PRESETS[FULL].num_envs == 16
     for name, envs in (("MiniGridMT3-v0", 15), ("MiniGridMT5-v0", 15), ("MiniGridMT7-v0", 14)):
         assert preset(FULL).config(make_task(name)).num_envs == envs
@@ -264,6 +267,15 @@ def test_a_policy_of_other_missions_or_damaged_weights_is_refused() -> None:
     for name in made.tensors:
         with pytest.raises(WeightsError):
             load(SavedAgent(made.config, {**made.tensors, name: np.zeros(3)}, {}))
+
+
+def test_the_paper_profile_has_the_released_codes_numbers() -> None:
+    config: Any = PRESETS[f"{FULL}-paper"]
+    assert (config.num_envs, config.rollout_steps, config.epochs) == (16, 128, 4)
+    assert (config.batch_size, config.lr, config.adam_epsilon) == (256, 1e-3, 1e-8)
+    assert (config.gamma, config.lam, config.clip) == (0.99, 0.95, 0.2)
+    assert (config.entropy, config.value_weight, config.max_grad_norm) == (0.01, 0.5, 0.5)
+    assert (config.retrieval.slots, config.retrieval.floor) == (50, 0.1)
 
 
 def test_the_profile_says_which_defects_it_keeps() -> None:

@@ -112,6 +112,8 @@ CHANGES |= {
     "credit": ("team", "own-reward"),
     "memory": ("short ppo", "gru"),
     "units": ("recurrent", "9"),
+    "chunk": ("recurrent", "7"),
+    "output_norm": ("recurrent", "true"),
     "gate_bias": ("gated", "0.5"),
     "length": ("gated", "1"),
     "encoder": ("image", "mlp"),

@@ -14,6 +14,7 @@ from tests.cli.conftest import Command
 
 FIELDS = {
     *("name", "suite", "paper", "text", "verdict", "counts", "chance", "n", "equal", "budgets"),
+    "is_paired",
     *("published_budget", "published", "note", "ablation", "decide", "comparisons", "pooled"),
 }
 

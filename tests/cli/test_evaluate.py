@@ -215,6 +215,9 @@ def test_all_is_what_is_shipped_with_random_beside_it(monkeypatch: pytest.Monkey
         (("--agents", "random,hapo", SPREAD), "did you mean 'happo'"),
         (("happo,mappo", SPREAD), f"several agents are named by --agents happo,mappo {SPREAD}"),
         (("happo", "mappo", SPREAD), f"named by --agents happo,mappo {SPREAD}"),
+        (("random", "scripted:chase", SPREAD), f"named by --agents random,scripted:chase {SPREAD}"),
+        (("random", "hapo", SPREAD), "hapo is no task; several agents are named by --agents ra"),
+        (("random", "SimpleSpred-v0+delay=20"), "did you mean 'pkubench/SimpleSpread-v0+delay=20'"),
         (("random", SPREAD, "--seed", str(2**64)), "does not lie in 0..2**63 - 1"),
     ],
     ids=" ".join,
@@ -445,6 +448,7 @@ def test_a_constrained_task_shows_its_violation(pkubench: Command) -> None:
         ("PointCircle0-v0", "ppo"),
         ("SpeedLimit-v0", "ppo-lag"),
         ("MultiAnt4x2Velocity-v1", "happo-lag"),
+        ("MiniGridMT7-v0", "retrieval-hypernetwork"),
     ):
         assert f"pkubench train {learner} {task}\n" in pkubench("show", task).err
     said = pkubench("show", "cpo", "PointCircle0-v0")

@@ -176,6 +176,16 @@ def test_why_an_entry_is_not_ranked_stays_on_a_narrow_screen(
     assert reason and all(word in said.out for word in reason.split())
 
 
+def test_a_run_folder_with_the_name_of_an_agent_is_suggested_as_a_path(
+    pkubench: Command, here: Path
+) -> None:
+    shutil.copytree("far away/mine", "cfr+")
+    for words in (["cfr+"], ["cfr+", KUHN]):
+        said = pkubench("evaluate", *words)
+        assert said.code == 2 and "the run folder of this name is spelled ./cfr+" in said.err
+    assert pkubench("evaluate", "./cfr+", "--json").json["task"] == f"pkubench/{KUHN}"
+
+
 @pytest.mark.usefixtures("in_process")
 @pytest.mark.parametrize(
     ("words", "parts"),

@@ -63,6 +63,15 @@ def test_patterns_choose_tasks_and_agents(pkubench: Command) -> None:
     assert pkubench("list", "*-paper", "--suite", "diagnostics").code in (0, 2)
 
 
+def test_a_task_s_card_lists_the_agents_that_need_no_training(pkubench: Command) -> None:
+    found = pkubench("show", "SimpleSpread-v0", "--json").json["untrained"]
+    assert found == ["random", "scripted:assignment", "scripted:no-op"]
+    of_game = pkubench("show", "KuhnPoker-v0", "--json").json["untrained"]
+    assert of_game == ["random", "scripted:equilibrium"]
+    of_dilemma = pkubench("show", "PrisonersDilemma-v0").out
+    assert "scripted:cooperate" in of_dilemma and "scripted:tit-for-tat" in of_dilemma
+
+
 def test_a_task_s_card_lists_what_a_reset_may_choose(
     pkubench: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -88,6 +88,13 @@ def test_figures_of_the_ring_and_the_radar(results: Path, tmp_path: Path, capsys
     ):
         assert main(["plot", str(results), "--kind", kind, "--out", str(tmp_path / kind)]) == 0
         assert sorted(path.stem for path in (tmp_path / kind).iterdir()) == names
+    words = ["plot", str(results), "--kind", "ring", "--out", str(tmp_path / "one.png")]
+    assert main(words) == 2
+    assert "choose one with --kind, --metric and --agents" in capsys.readouterr().err
+    assert main([*words, "--agents", "scripted:altruist"]) == 2
+    assert "did you mean 'scripted:altruistic'" in capsys.readouterr().err
+    assert main([*words, "--agents", "scripted:altruistic"]) == 0
+    assert (tmp_path / "one.png").stat().st_size > 1000
     capsys.readouterr()
 
 

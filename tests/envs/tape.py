@@ -34,14 +34,16 @@ HERE = [env for env in SHIPPED if is_here(env) and env not in LARGE]
 """The environments of the catalogue, each a subject of the cheap conformance tests."""
 
 _NAVIGATION = ("PointGoal1", "CarGoal2", "PointButton1", "DoggoPush1", "AntCircle2", "CarRun0")
+_BATTLES = ("MicroBattle2s3z", "MicroBattle5m_vs_6m", "MicroBattleRandom5")
 SAMPLE = [
     env
     for env in HERE
-    if not re.search(r"(Point|Car|Doggo|Ant)(Goal|Button|Push|Circle|Run)\d-", env)
-    or re.search(rf"/({'|'.join(_NAVIGATION)})-", env)
+    if not re.search(r"(Point|Car|Doggo|Ant)(Goal|Button|Push|Circle|Run)\d-|/MicroBattle", env)
+    or re.search(rf"/({'|'.join(_NAVIGATION + _BATTLES)})-", env)
 ]
 """Those the slow conformance tests and the golden playthroughs are about: of the navigation tasks,
-which differ in two settings, every task and every robot once."""
+which differ in two settings, every task and every robot once; of the battles, which differ in their
+teams, an equal, an unequal and a random one."""
 
 
 class Tape:
@@ -57,8 +59,9 @@ class Tape:
         """Return the next actions of the batch; ``info`` is that of the last reset or step."""
         actions: dict[str, Array] = {}
         for agent, space in self.env.action_spaces.items():
-            if isinstance(space, spaces.Discrete) and "action_mask" in info:
-                legal = info["action_mask"].astype(np.int64)
+            mask = info.get(f"action_mask:{agent}", info.get("action_mask"))
+            if isinstance(space, spaces.Discrete) and mask is not None:
+                legal = mask.astype(np.int64)
                 draw = self.random.uniform(self.indices, 1)[:, 0] * legal.sum(axis=1)
                 chosen = (legal.cumsum(axis=1) > np.floor(draw)[:, None]).argmax(axis=1)
                 actions[agent] = chosen + int(space.start)

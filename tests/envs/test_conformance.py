@@ -35,7 +35,7 @@ TEAMS = tuple(
     f"pkubench.envs.{name}"
     for name in (
         *("particle", "linear_quadratic", "diagnostics", "multi_mujoco", "credit"),
-        "alignment",
+        *("alignment", "battle"),
     )
 )
 every_team = pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_the_class_and_the_catalogue_agree(name: str) -> None:
     spec = resolve(name)
     cls = env_class(spec)
     assert issubclass(cls, BatchEnv)
-    assert re.fullmatch(r"pkubench/[A-Z][A-Za-z0-9]*-v\d+", name)
+    assert re.fullmatch(r"pkubench/[A-Z][A-Za-z0-9_]*-v\d+", name)
     assert cls.default_horizon == spec.horizon
     made = make_batch(name, 1)
     assert made.max_episode_steps == spec.horizon
@@ -316,6 +316,7 @@ def test_its_docstring_is_its_page(name: str) -> None:
         for agent in {batch.agents[0], batch.agents[-1]}:
             assert f"`{agent}`" in page
     keys = {key for moment in play(batch, SEEDS[:1], 2) for key in moment.info}
+    keys = {re.sub(rf":({'|'.join(batch.agents)})$", ":AGENT", key) for key in keys}
     assert [key for key in sorted(keys) if not re.search(rf"[`\"]{key}[`\"]", page)] == []
 
 

@@ -341,7 +341,7 @@ def test_any_task_has_a_delayed_variant_by_name(tmp_path: Path) -> None:
             pkubench.make_task(f"AliceAndBob-v0+delay={wrong}")
     with pytest.raises(ConfigError, match=r"AliceAndBob-v0\+delay=3\+delay=4 sets delay twice"):
         pkubench.make_task("AliceAndBob-v0+delay=3+delay=4")
-    with pytest.raises(UnknownName, match="AliceAndBob"):
+    with pytest.raises(UnknownName, match=r"did you mean 'pkubench/AliceAndBob-v0\+delay=7'"):
         pkubench.make_task("AliceAndBbo-v0+delay=7")
-    with pytest.raises(UnknownName, match="boards accept"):
+    with pytest.raises(ConfigError, match="evaluate the agent on AliceAndBob-v0 and submit that"):
         make_listed_task(late.id)

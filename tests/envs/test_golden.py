@@ -11,6 +11,7 @@ TOLERANCE = {
     "particle": 2e-5,
     "linear_quadratic": 1e-5,
     "credit": 2e-5,
+    "battle": 1e-5,
     "memory": 1e-6,
     "safety": 1e-3,
     "multi_mujoco": 1e-3,

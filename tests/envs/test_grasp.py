@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 
 import pkubench
 from pkubench.envs.core.batch import FloatArray
 from pkubench.envs.grasp.environments import GraspSphere
-from pkubench.envs.grasp.grasp_batch import FORCE_N, TORQUE_NM
+from pkubench.envs.grasp.grasp_scene import FORCE_N, TORQUE_NM
 from pkubench.envs.grasp.rewards import Distances, Success, reward
 from pkubench.envs.grasp.rotations import euler_xyz, multiply, rotate
 from pkubench.envs.grasp.shadow_hand import PREFIX
@@ -202,6 +204,45 @@ def test_an_observation_says_what_mujoco_says() -> None:
         assert seen[index, layout.goal] == pytest.approx(goal, abs=1e-5)
 
 
+def test_forces_are_those_of_the_last_physics_step() -> None:
+    """Of a twin that MuJoCo steps alone; without gravity its sensors feel no weight."""
+    import mujoco
+
+    env = moving()
+    weightless = copy.copy(env.model)
+    weightless.opt.gravity[:] = 0.0
+    twins = [env.batch.get_data(index, mujoco.MjData(env.model)) for index in range(2)]
+    action = np.random.default_rng(7).uniform(-1, 1, (2, 24)).astype(np.float32)
+    seen = env.step({"agent": action}).observations["agent"]
+    assert np.abs(seen[:, 131:161]).max() > 0.05 and np.abs(seen[:, 44:66]).max() > 0.05
+    for index, data in enumerate(twins):
+        data.ctrl[:], data.xfrc_applied[:] = env.ctrl[index], env._wrench[index]
+        for _ in range(2):
+            mujoco.mj_step(weightless, data)
+        # Forces on the 22 joints of the fingers, after the six degrees of freedom of the root.
+        torque = np.clip(10 * data.qfrc_actuator[6:28], -5, 5)
+        assert seen[index, 44:66] == pytest.approx(torque, abs=1e-5)
+        felt = np.clip(10 * data.sensordata, -5, 5)
+        assert felt.shape == (30,)
+        # The weight that is taken off is that of one physics step later.
+        for part, unit in ((slice(0, 3), 0.05), (slice(3, 6), 1e-3)):
+            mine, wanted = (x.reshape(5, 6)[:, part] for x in (seen[index, 131:161], felt))
+            assert mine == pytest.approx(wanted, abs=unit)
+
+
+def test_the_rotation_of_the_hand_is_roll_pitch_and_yaw_of_its_root() -> None:
+    from scipy.spatial.transform import Rotation
+
+    env = moving()
+    env.qpos[:, 3:7] = Rotation.from_euler("xyz", [[1, 0.4, -0.7], [-2, 0.2, 3]]).as_quat(
+        scalar_first=True
+    )
+    env.batch.forward()
+    env._info()
+    wanted = [[1, 0.4, -0.7], [-2, 0.2, 3]]
+    assert env._observe()["agent"][:, 164:167] == pytest.approx(np.array(wanted), abs=1e-6)
+
+
 def test_joints_are_seen_by_their_limits_and_velocities_by_a_fifth() -> None:
     env = moving()
     seen = env._observe()["agent"]
@@ -364,9 +405,14 @@ def test_it_is_a_gymnasium_environment_with_the_paper_s_time_limit() -> None:
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"radius": 0.0}, "radius must lie in"),
-        ({"friction": -1.0}, "friction must be finite and not negative"),
+        ({"radius": 0.0}, r"radius must be a number in \(0, 0.2\], got 0.0"),
+        ({"radius": "5 cm"}, "radius must be a number"),
+        ({"friction": -1.0}, r"friction must be a number in \[0, inf\), got -1.0"),
+        ({"friction": float("inf")}, "friction must be a number"),
+        ({"friction": "a"}, "friction must be a number"),
+        ({"friction": True}, "friction must be a number"),
         ({"hand": "no/such/hand.xml"}, "no hand 'no/such/hand.xml'"),
+        ({"hand": 3}, "hand must be 'shadow', the path of an MJCF file or a Hand, got 3"),
     ],
 )
 def test_settings_out_of_range_are_named(settings: dict[str, object], said: str) -> None:

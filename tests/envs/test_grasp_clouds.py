@@ -16,10 +16,10 @@ from pkubench.envs.grasp.clouds.carried import BodyPoints, body_points, carry, c
 from pkubench.envs.grasp.clouds.observation import (
     HAND,
     OBJECT,
-    geom_labels,
+    VisionLayout,
+    label_of_geoms,
     labeled_cloud,
     official_leak,
-    vision_observation,
 )
 from pkubench.envs.grasp.clouds.sampling import farthest_points, resample
 from pkubench.envs.grasp.clouds.scene_cloud import SceneCloud
@@ -60,7 +60,7 @@ def test_points_of_several_bodies_follow_each_its_own() -> None:
 
 
 GEOMS = """
-<mujoco><worldbody>
+<mujoco><worldbody><geom name="floor" type="plane" size="1 1 1"/>
   <body name="a"><geom name="capsule" type="capsule" size="0.02 0.05" pos="0.1 0 0" euler="90 0 0"/>
     <body name="b"><geom name="box" type="box" size="0.03 0.02 0.01"/></body></body>
   <body name="c"><geom name="ball" type="sphere" size="0.04"/></body>
@@ -71,7 +71,7 @@ GEOMS = """
 
 def test_points_on_geoms_lie_on_them_and_are_shared_out_by_area() -> None:
     model = mujoco.MjModel.from_xml_string(GEOMS)
-    number = {name: model.geom(name).id for name in ("capsule", "box", "ball", "mesh")}
+    number = {name: model.geom(name).id for name in ("capsule", "box", "ball", "mesh", "floor")}
     found = body_points(model, [number["ball"], number["box"], number["capsule"]], 3000, seed=4)
     assert found.bodies == tuple(model.body(name).id for name in ("a", "b", "c"))
     areas = np.array(
@@ -91,8 +91,12 @@ def test_points_on_geoms_lie_on_them_and_are_shared_out_by_area() -> None:
     np.testing.assert_allclose(np.linalg.norm(ball, axis=1), 0.04, atol=1.5e-3)
     upper = int((ball[:, 2] > 0).sum())
     assert (2 * upper - len(ball)) ** 2 / len(ball) < chi2.ppf(0.999, 1)
-    with pytest.raises(DataError, match="type mesh"):
-        body_points(model, [number["mesh"]], 10, seed=0)
+    tetrahedron = body_points(model, [number["mesh"]], 300, seed=0).points
+    on_sides = np.minimum(tetrahedron.min(axis=1), np.abs(tetrahedron.sum(axis=1) - 1.0))
+    np.testing.assert_allclose(on_sides, 0.0, atol=1e-6)
+    assert tetrahedron.min() > -1e-6 and tetrahedron.sum(axis=1).max() < 1 + 1e-6
+    with pytest.raises(DataError, match="type plane"):
+        body_points(model, [number["floor"]], 10, seed=0)
 
 
 def ball_scene(center: tuple[float, float, float]) -> tuple[Any, Any]:
@@ -245,7 +249,7 @@ def test_resampling_repeats_no_point_before_all_were_taken() -> None:
 
 
 def test_a_cloud_says_which_points_are_the_hands_and_the_objects() -> None:
-    labels = geom_labels([[5, 7, 2, -1]], hand=[7, 8], grasped=[2])
+    labels = label_of_geoms(9, hand=[7, 8], grasped=[2])[[[5, 7, 2, -1]]]
     cloud = labeled_cloud(np.arange(12.0).reshape(1, 4, 3), labels)
     assert cloud.shape == (1, 4, 8)
     assert labels.tolist() == [[0, HAND, OBJECT, 0]]
@@ -258,11 +262,16 @@ def test_the_cloud_of_a_scene_has_the_hand_and_each_environments_own_object() ->
     hand = BodyPoints(np.zeros((2, 3), dtype=np.float32), (1,), (2,))
     asked = []
 
-    def surface(number: int) -> np.ndarray:
-        asked.append(number)
-        return np.full((3, 3), 0.1 * number)
+    class Lump:
+        def __init__(self, number: int) -> None:
+            self.number = number
 
-    scene = SceneCloud(hand, object_body=2, surface=surface)
+        def surface(self, count: int) -> np.ndarray:
+            asked.append(self.number)
+            return np.full((count, 3), 0.1 * self.number)
+
+    items: Any = [Lump(number) for number in range(6)]
+    scene = SceneCloud(hand, 2, items, points=3)
     places = np.zeros((3, 3, 3))
     places[:, 1], places[:, 2] = [1.0, 0, 0], [0, 2.0, 0]
     turns = np.tile([1.0, 0, 0, 0], (3, 3, 1))
@@ -276,24 +285,28 @@ def test_the_cloud_of_a_scene_has_the_hand_and_each_environments_own_object() ->
     assert cloud[0, :, 7].tolist() == [0, 0, 1, 1, 1]
 
 
-def test_the_vision_observation_has_the_objects_pose_only_where_the_leak_is_asked_for() -> None:
+def test_the_29_numbers_of_the_released_code_are_the_pose_of_the_object() -> None:
     rng = np.random.default_rng(3)
     hand, grasped = rng.normal(size=(5, 3)), rng.normal(size=(5, 3))
     hand_turn, turn = quaternions(5, 4), quaternions(5, 5)
     joints = rng.normal(size=(5, 22))
-    own, cloud = rng.normal(size=(5, 191)), rng.normal(size=(5, 16, 8))
-    honest = vision_observation(own, cloud)
-    assert honest["proprioception"].shape == (5, 191)
     leak = official_leak(hand, hand_turn, grasped, turn, joints)
-    leaky = vision_observation(own, cloud, leak)["proprioception"]
-    assert leaky.shape == (5, 220)
-    np.testing.assert_array_equal(leaky[:, 198:], joints.astype(np.float32))
-    # With the hand's pose, which is proprioception, the 29 numbers are the object's pose.
+    assert leak.shape == (5, 29)
+    np.testing.assert_array_equal(leak[:, 7:], joints)
+    # With the hand's pose, which is proprioception, they are the object's pose.
     relative = Rotation.from_quat(leak[:, 3:7])
     hand_rotation = Rotation.from_quat(hand_turn, scalar_first=True)
     recovered = hand_rotation * relative.inv()
     expected = Rotation.from_quat(turn, scalar_first=True)
     assert ((recovered.inv() * expected).magnitude() < 1e-6).all()
     np.testing.assert_allclose(hand - recovered.apply(leak[:, :3]), grasped, atol=1e-9)
-    with pytest.raises(ConfigError, match="shape"):
-        vision_observation(own, cloud, leak[:, :7])
+
+
+def test_a_row_of_numbers_has_its_clouds_at_the_end() -> None:
+    layout = VisionLayout.of(proprioception=3, points=2, leak=4)
+    assert (layout.proprioception, layout.leak) == (slice(0, 3), slice(3, 7))
+    assert (layout.size, layout.points) == (3 + 4 + 2 * 8, 2)
+    rows = np.arange(2 * layout.size, dtype=np.float32).reshape(2, -1)
+    clouds = layout.clouds(rows)
+    assert clouds.shape == (2, 2, 8) and np.shares_memory(clouds, rows)
+    assert clouds[1, 1].tolist() == list(range(23 + 15, 23 + 23))

@@ -62,7 +62,7 @@ def test_large_objects_start_without_penetration_and_leave_the_hand_alone() -> N
             mujoco.mju_rotVecQuat(turned[row], point, quat)
         tops.append(data.qpos[31] + turned[:, 2].max())
         assert data.qpos[31] + turned[:, 2].min() == pytest.approx(0.6, abs=2e-4)
-    lowest = env.qpos[:, 2] - env._reach_down
+    lowest = env.qpos[:, 2] - env.reach_down_m
     assert (lowest - np.array(tops)).min() == pytest.approx(0.05, abs=1e-9)
     assert env.qpos[:, 2].min() >= 0.8 and env.qpos[:, 2].max() > 0.84
     before = env.qpos[:, 29:].copy()

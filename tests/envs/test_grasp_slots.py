@@ -17,12 +17,12 @@ from pkubench.envs.core.checks import Subject, run_checks
 from pkubench.envs.core.registry import resolve
 from pkubench.envs.core.seeding import IntArray
 from pkubench.envs.core.traits import traits_of
-from pkubench.envs.grasp.environments import GraspSphere
 from pkubench.envs.grasp.grasp_batch import GraspBatch
 from pkubench.envs.grasp.hands import SHADOW_HAND
 from pkubench.envs.grasp.items import Solid
 from pkubench.envs.grasp.objects.model import GraspObject, make_object
 from pkubench.envs.grasp.scene import DENSITY, OBJECT, SUBSTEPS, SceneSettings, compile_scene
+from pkubench.envs.grasp.slots import _compiled, compile_slots
 from pkubench.errors import ConfigError, UnknownName
 
 OBJECTS = 8
@@ -215,34 +215,32 @@ def test_the_filler_of_unused_slots_touches_nothing(items: list[Solid]) -> None:
     assert met == {model.geom("slot 0").id}
 
 
-def test_a_hand_of_the_user_has_the_slices_of_its_own_size(tmp_path: Any) -> None:
-    finger = (
-        '<body name="{name}" pos="{x} 0 0"><joint name="j{name}" axis="0 1 0" range="0 1.5" '
-        'limited="true"/><geom type="capsule" size="0.01" fromto="0 0 0 0 0 -0.08"/></body>'
-    )
-    fingers = "".join(finger.format(name=n, x=x) for n, x in (("left", -0.05), ("right", 0.05)))
-    motors = "".join(
-        f'<position joint="j{n}" kp="1" ctrlrange="0 1.5" forcerange="-1 1"/>'
-        for n in ("left", "right")
-    )
-    path = tmp_path / "gripper.xml"
-    path.write_text(
-        "<mujoco><compiler angle='radian'/><worldbody><body name='base'>"
-        f"<geom type='box' size='0.06 0.02 0.02' mass='1'/>{fingers}</body></worldbody>"
-        f"<actuator>{motors}</actuator></mujoco>"
-    )
-    env = GraspSphere(2, hand=str(path))
-    assert env.action_spaces["agent"].shape == (8,)
-    size = 3 * 2 + 13 * 2 + 6 * 2 + 3 + 3 + 8 + 13 + 3 + 29 + 64
-    assert env.reset(np.arange(2))[0]["agent"].shape == (2, size)
-    assert env.hand.fingertips == ("left", "right")
-    # 5 cm of air between the ball's top, at 0.7 m, and the fingers, which reach 9 cm down.
-    assert env.qpos[0, 2] == pytest.approx(0.7 + 0.05 + 0.09)
-    for _ in range(20):
-        step = env.step({"agent": np.tile([0, 0, 1, 0, 0, 0, -1, -1], (2, 1)).astype(np.float32)})
-    mass = float(env.model.body("base").subtreemass[0])
-    assert env.qvel[0, 2] == pytest.approx(833.333 / (100 * mass), rel=1e-2)
-    assert np.isfinite(step.rewards).all()
+def test_poses_are_drawn_as_often_as_a_drop_ends_in_them() -> None:
+    """Also where objects of few and of many poses are in one batch."""
+    from scipy.spatial.transform import Rotation
+    from scipy.stats import chi2
+
+    env = pkubench.make_batch("GraspSmall-v0", 1500)
+    assert isinstance(env, GraspBatch)
+    numbers = np.resize([9, 21], 1500)  # a box and another object
+    env.reset(np.arange(1500), options={"object": numbers})
+    for number in (9, 21):
+        poses = env.items[number].poses
+        share = np.diff(poses.chance, prepend=0.0)
+        quat = env.qpos[numbers == number, 32:]
+        down = [
+            Rotation.from_quat(q, scalar_first=True).inv().apply([0.0, 0.0, -1.0])
+            for q in (quat, poses.quaternion)
+        ]
+        pose = np.argmax(down[0] @ down[1].T, axis=1)
+        counts = np.bincount(pose, minlength=len(share))
+        is_likely = 750 * share >= 5
+        assert is_likely.sum() >= 3
+        expected = np.append(share[is_likely], share[~is_likely].sum()) * 750
+        found = np.append(counts[is_likely], counts[~is_likely].sum())
+        terms = ((found - expected) ** 2)[expected > 0] / expected[expected > 0]
+        assert terms.sum() < chi2.ppf(0.999, len(terms) - 1)
+        assert share.max() > 1.5 * share[is_likely].min(), "equal shares would show nothing"
 
 
 def full(**settings: Any) -> Any:
@@ -268,6 +266,17 @@ def test_the_full_set_keeps_the_rules_of_environments() -> None:
     assert goal == pytest.approx(0.9), "the full set has the paper's goal"
 
 
+def test_pictures_leave_the_compiled_scenes_of_environments_alone(items: list[Solid]) -> None:
+    settings = SceneSettings(hand=SHADOW_HAND)
+    compile_slots(settings, items)
+    before = _compiled.cache_info()
+    for item in items[:3]:
+        compile_slots(settings, [item], is_drawn=True)
+    compile_slots(settings, items)
+    after = _compiled.cache_info()
+    assert (after.hits, after.misses) == (before.hits + 1, before.misses)
+
+
 def test_splits_are_numbered_in_order_and_others_are_refused() -> None:
     env = pkubench.make_batch("GraspSmall-v0", 200, splits=["seen_category", "train"], objects=3)
     assert dict(env.members) == {"seen_category": range(3), "train": range(3, 6)}
@@ -275,7 +284,14 @@ def test_splits_are_numbered_in_order_and_others_are_refused() -> None:
     assert set(info["object"]) == {0, 1, 2}
     with pytest.raises(UnknownName, match="trian"):
         pkubench.make_batch("GraspSmall-v0", splits="trian")
-    with pytest.raises(ConfigError, match="objects must be at least 1"):
-        pkubench.make_batch("GraspSmall-v0", objects=0)
+    for objects in (0, 2.5, "all", True):
+        with pytest.raises(ConfigError, match="objects must be a whole number, 1 or more"):
+            pkubench.make_batch("GraspSmall-v0", objects=objects)
+    for splits in (None, 3):
+        with pytest.raises(ConfigError, match="splits must be one or several of train, seen_cat"):
+            pkubench.make_batch("GraspSmall-v0", splits=splits)
+    for splits in ([], ["train", "train"]):
+        with pytest.raises(ConfigError, match="splits must be different ones, at least one"):
+            pkubench.make_batch("GraspSmall-v0", splits=splits)
     with pytest.raises(ConfigError, match="object"):
         env.reset(np.arange(200), options={"object": 6})

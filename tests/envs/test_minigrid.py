@@ -10,7 +10,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from pkubench.envs.core.registry import environments, make_batch
+from pkubench.envs.core.registry import environments, make_batch, traits
 from pkubench.envs.core.seeding import IntArray, following_seeds, next_seeds
 from pkubench.envs.minigrid import cells, draws, engines, supply, tables
 from pkubench.envs.minigrid.catalogue import FAMILIES, MT7
@@ -469,6 +469,48 @@ def test_names_choose_the_fast_engine_where_there_is_one() -> None:
         assert isinstance(env, GridWorld) and env.max_episode_steps == 250
     with pytest.raises(UnknownName, match="did you mean 'BabyAI-GoToLocal-v0'"):
         make_batch("minigrid:BabyAI-GoToLocl-v0")
+
+
+def test_several_names_are_tasks_side_by_side() -> None:
+    mixed = make_batch("minigrid:DoorKey-5x5-v0,MiniGrid-LavaGapS5-v0", 3)
+    assert isinstance(mixed, MixedLevels) and mixed.levels == ("DoorKey-5x5-v0", "LavaGapS5-v0")
+    seen, info = mixed.reset(np.array([4, 7, 9]), options={"task": [0, 1, 0]})
+    assert info["task_id"].tolist() == [0, 1, 0] and mixed._limits().tolist() == [250, 100, 250]
+    alone = make_batch("minigrid:LavaGapS5-v0").reset(np.array([7]))[0]["agent"]
+    assert np.array_equal(seen["agent"][1, ..., :3], alone[0])
+    with pytest.raises(UnknownName, match="level with a fast engine"):
+        make_batch("minigrid:DoorKey-5x5-v0,BabyAI-GoToLocal-v0")
+
+
+def test_levels_by_name_have_missions_where_they_are_made_here() -> None:
+    for name, wanted in (("LavaGapS5-v0", True), ("BabyAI-GoToLocal-v0", False)):
+        assert traits(f"minigrid:{name}").has_missions == wanted
+
+
+MOORE = {  # Hendawy et al. 2024, in their order; mean of the optimal returns of seeds 0 to 199
+    "MT3": (("LavaGapS7", "RedBlueDoors-6x6", "MemoryS11"), 0.9756),
+    "MT5": (
+        ("DoorKey-6x6", "LavaGapS7", "RedBlueDoors-6x6", "DistShift1", "MemoryS11"),
+        0.9700,
+    ),
+    "MT7": (
+        (
+            *("DoorKey-6x6", "DistShift1", "RedBlueDoors-6x6", "LavaGapS7", "MemoryS11"),
+            *("SimpleCrossingS9N2", "MultiRoom-N2-S4"),
+        ),
+        0.9493,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MOORE)
+def test_the_multitask_lists_are_moores_with_the_optima_of_another_search(name: str) -> None:
+    members, best = MOORE[name]
+    env: Any = make_batch(f"MiniGrid{name}-v0", 200 * len(members))
+    assert env.levels == tuple(f"{member}-v0" for member in members)
+    tasks = np.repeat(np.arange(len(members)), 200)
+    env.reset(np.tile(np.arange(200), len(members)), options={"task": tasks})
+    assert env.best_returns().mean() == pytest.approx(best, abs=6e-5)
 
 
 @pytest.mark.slow

@@ -88,6 +88,16 @@ def test_a_streams_numbers_depend_on_its_seed_and_its_own_draws_alone() -> None:
     np.testing.assert_array_equal(many.uniform(np.array([37]), 5)[0], wanted)
 
 
+def test_single_numbers_of_a_stream_are_those_that_drawing_all_would_give() -> None:
+    seeds = np.arange(5)
+    drawn, sparse = RandomStreams.started(seeds), RandomStreams.started(seeds)
+    for _ in range(2):
+        every = drawn.uniform(seeds, 7, -1.0, 3.0)
+        ids, places = np.array([4, 0, 4]), np.array([6, 0, 2])
+        np.testing.assert_array_equal(sparse.uniform_at(ids, places, -1.0, 3.0), every[ids, places])
+        sparse.skip(seeds, 7)
+
+
 def test_draws_are_uniform_normal_and_even_and_unrelated_between_environments() -> None:
     indices, size = np.arange(1_000), 100
     random = RandomStreams(1_000)

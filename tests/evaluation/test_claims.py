@@ -12,6 +12,7 @@ import pytest
 from pkubench.errors import ConfigError, RecordError
 from pkubench.evaluation.claims import judge, judge_all
 from pkubench.evaluation.evidence import Sample, parse, save
+from pkubench.evaluation.verdict_words import verdict
 from pkubench.evaluation.verdicts import Judgement
 from pkubench.tasks import registry
 from pkubench.tasks.claim import LIMIT, Claim, Pair
@@ -282,6 +283,51 @@ def test_without_a_reference_100_is_the_best_mean_within_the_limit_and_0_the_flo
     top = ant_on_limit.floor.score + 1000.0
     over = five_points(ant_on_limit.id, top + 5000.0, top, costs=(500.0, 20.0))
     assert over == pytest.approx(50.0)
+
+
+def test_runs_of_the_same_seed_are_compared_where_a_claim_says_so() -> None:
+    # differences 1, 2 and 3: mean 2, t = 2 / sqrt(1 / 3) = 3.464 with 2 degrees, p = 0.0742
+    paired = claim(SPREAD, is_paired=True)
+    first = sample("a", SPREAD, (11.0, 22.0, 33.0))
+    second = replace(sample("b", SPREAD, (30.0, 10.0, 20.0, 99.0)), seeds=("2", "0", "1", "7"))
+    judged = judge(paired, [first, second])
+    (each,) = judged.comparisons
+    assert each.n == (3, 3) and each.difference == pytest.approx(2.0)
+    assert each.p_value == pytest.approx(0.07418, abs=1e-5)
+    assert each.low is not None and each.low == pytest.approx(2 - 4.3027 / 3**0.5, abs=1e-4)
+    # one sample, two deviations from 0: 5 pairs; unpaired ten times that
+    assert each.runs_for_difference == 5
+    unpaired = judge(claim(SPREAD), [first, second]).comparisons[0].runs_for_difference
+    assert unpaired is not None and unpaired > 40
+    six = [sample("a", SPREAD, (11.0, 22.0, 33.0) * 2), sample("b", SPREAD, (10.0, 20.0, 30.0) * 2)]
+    assert judge(paired, six).verdict == "supported"
+    assert judge(claim(SPREAD), six).verdict == "not shown"
+    few = judge(paired, [first, replace(second, seeds=("2", "0", "8", "7"))])
+    assert outcomes(few) == ["too few runs"]
+    assert few.comparisons[0].missing == "2 pairs of runs with the same seed, 3 are needed"
+    none = judge(paired, [first, replace(second, seeds=("5", "6", "8", "7"))])
+    assert none.comparisons[0].missing == "no runs with the same training seed"
+    on_two = [*six, *(replace(of, task=TALK) for of in six)]
+    for over, pooled in ((claim(SPREAD, TALK, over_tasks=True), 1), (paired, 0)):
+        two = replace(over, pairs=(Pair("a", "b", (SPREAD, TALK)),), over_tasks=True)
+        assert len(judge(two, on_two).pooled) == pooled
+
+
+def test_the_area_under_the_curve_is_in_place_of_a_metric_and_evaluations_have_none() -> None:
+    fast = claim(SPREAD, metric="area")
+    samples = [
+        sample("a", SPREAD, (0.7, 0.8, 0.9), metric="area"),
+        sample("b", SPREAD, (0.1, 0.2, 0.3), metric="area"),
+    ]
+    judged = judge(fast, samples)
+    assert judged.verdict == "supported" and judged.is_measured
+    assert judged.comparisons[0].five_points == 0.05 and judged.comparisons[0].metric == "area"
+    evaluations = both(SPREAD, HIGH, LOW)
+    nothing = judge(fast, evaluations)
+    assert outcomes(nothing) == ["not measured"] and not nothing.is_measured
+    assert verdict(nothing) == "not measured" and verdict(judged) == "supported"
+    few = judge(claim(SPREAD), both(SPREAD, HIGH[:2], LOW))
+    assert verdict(few) == "not shown"
 
 
 def test_runs_that_are_missing_are_named() -> None:

@@ -19,7 +19,7 @@ import pytest
 from pkubench.agents.resolve.loading import resolve_agent
 from pkubench.cli import cluster as training_cluster
 from pkubench.cli.main import main
-from pkubench.errors import AgentError, MissingExtra
+from pkubench.errors import AgentError, ConfigError, MissingExtra
 from pkubench.evaluation.run import cluster
 from pkubench.evaluation.run.execution import InProcess, Job
 from pkubench.evaluation.run.harness import Progress, evaluate
@@ -134,6 +134,21 @@ def test_without_ray_or_a_cluster_one_line_says_what_to_do(
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingExtra, match=r"pkubench\[cluster\]"):
         cluster.connect()
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("127.0.0.1:1", "no Ray cluster answers at RAY_ADDRESS=127.0.0.1:1"),
+        ("ray://127.0.0.1:1", "no Ray cluster answers"),
+        ("127.0.0.1:99999", "no Ray cluster answers"),
+        ("head", "RAY_ADDRESS=head is not HOST:PORT"),
+        ("local", "RAY_ADDRESS=local is not HOST:PORT"),  # it would start a cluster
+    ],
+)
+def test_a_wrong_address_is_said_before_ray_says_pages_about_it(address: str, reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        cluster._check_reachable(address)
 
 
 def test_each_seed_gets_its_own_command_and_a_begun_one_resumes(

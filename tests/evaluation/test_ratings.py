@@ -285,12 +285,20 @@ def test_a_measured_table_is_made_antisymmetric_on_request(tmp_path: Path) -> No
         (",A,B\nA,1,x\nB,2,3\n", "could not convert"),
         (",A,B\nA,0.5,0.5\nA,0.5,0.5\n", "twice"),
         ("0.5\n", "one row"),
+        (",A,B\nA,0,1\nB,-1,0\nC,1,1\n", "columns of agents, such as A, but C has no column"),
+        (",A,B,C\nA,0,1,2\nB,-1,0,3\n", "but C has no row"),
+        (",B,A\nA,0,1\nB,-1,0\n", "in another order"),
     ],
 )
 def test_files_that_are_no_tables_are_named(tmp_path: Path, content: str, words: str) -> None:
     (tmp_path / "t.csv").write_text(content)
     with pytest.raises(RecordError, match=words):
         read_tables([tmp_path / "t.csv"])
+
+
+def test_columns_of_agents_are_tasks_where_that_is_said(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(",A,B\nA,0,1\nB,-1,0\nC,1,1\n")
+    assert read_tables([tmp_path / "t.csv"], "scores").kind == "scores"
 
 
 def test_pickles_and_numbers_that_are_none_are_refused(tmp_path: Path) -> None:

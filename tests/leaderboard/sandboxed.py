@@ -102,12 +102,15 @@ def survey() -> dict[str, str]:
                 os.waitpid(child, 0)
         return len(children)
 
-    def namespace() -> None:
+    def library(name: str, *arguments: int) -> int:
+        """Call a function of the C library."""
         import ctypes
 
         libc = ctypes.CDLL(None, use_errno=True)
-        if libc.unshare(0x10000000) != 0:
+        answer = int(getattr(libc, name)(*arguments))
+        if answer < 0:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        return answer
 
     def connect() -> None:
         with socket.create_connection(("1.1.1.1", 53), timeout=2.0):
@@ -146,7 +149,12 @@ def survey() -> dict[str, str]:
         "memory": lambda: len(bytearray(8 << 30)),
         "raise the limit": lambda: __import__("resource").setrlimit(9, (1 << 50, 1 << 50)),
         "become root": lambda: os.setuid(0),
-        "namespace": namespace,
+        "namespace": lambda: library("unshare", 0x10000000),
+        "memory of System V": lambda: library("shmget", 0, 1 << 30, 0o1600),
+        "trace": lambda: library("ptrace", 0, 0, 0, 0),
+        "ring": lambda: library("syscall", 425, 8, 0),
+        "memory file": lambda: os.memfd_create("x"),
+        "hypervisor": lambda: socket.socket(40, socket.SOCK_STREAM).fileno(),
         "processes": lambda: sum(name.isdigit() for name in os.listdir("/proc")),
         "secret": lambda: environment_of_others(),
         "memory walk": lambda: seeds_in_memory(),
@@ -167,6 +175,19 @@ def limited(task: str) -> Any:
         return {"ran": os.path.exists("/tmp/ran"), **found}
 
     return Does(limits)
+
+
+def hoarding(task: str) -> Any:
+    """Several processes within the limit of each, which is over that of all together."""
+
+    def hoard() -> None:
+        for _ in range(6):
+            if os.fork() == 0:
+                kept = bytearray(os.urandom(1 << 20) * 192)
+                time.sleep(60.0 + len(kept[:0]))
+        time.sleep(60.0)
+
+    return Does(hoard)
 
 
 def shouting(task: str) -> Any:

@@ -14,8 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import uvicorn
+from scipy import stats
 
 from pkubench.agents.resolve.loading import resolve_agent
 from pkubench.evaluation.run.harness import evaluate
@@ -25,6 +27,8 @@ from pkubench.leaderboard.board.tiers import Tier, Verdict, Verification
 from pkubench.leaderboard.service.app import create_app
 from pkubench.leaderboard.service.tokens import Tokens
 from pkubench.leaderboard.service.worker import Worker
+from pkubench.leaderboard.site import export
+from pkubench.leaderboard.site.comparison_pages import COMPARED
 from pkubench.leaderboard.submissions.bundle import Bundle
 from pkubench.tasks.registry import make_task
 from tests.leaderboard.writing import spread_scores, write_results
@@ -128,7 +132,7 @@ class Tab:
             self.page.screenshot(path=f"{folder}/{name}.png", full_page=True)
         assert self.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
         self.page.evaluate(AXE)  # by the debugger, which the policy does not bind
-        found = self.page.evaluate("axe.run()")["violations"]
+        found = self.page.evaluate("axe.run({preload: false})")["violations"]
         assert [(one["id"], one["nodes"][0]["html"]) for one in found] == [], name
         assert self.problems == [], name
 
@@ -182,13 +186,14 @@ def test_every_page_is_accessible_and_fits(
     chromium: Any, served: Served, size: dict[str, int], where: str, scheme: str
 ) -> None:
     tab = Tab(chromium, served, size, color_scheme=scheme)
-    agent = served.board.submissions()[0]
+    agent, other, *_ = served.board.submissions()
     pages = {
         "index": "",
         "suite": "suites/marl.html",
         "board": f"tasks/{TASK}.html",
         "empty": "tasks/KuhnPoker-v0.html",
         "compare": f"compare/{TASK}.html",
+        "pair": f"compare.html?a={agent.digest}&b={other.digest}",
         "agents": "agents.html",
         "agent": f"agents/{agent.name}-{agent.digest[:8]}.html",
         "claims": "claims.html",
@@ -199,6 +204,48 @@ def test_every_page_is_accessible_and_fits(
     for name, path in pages.items():
         tab.open(path)
         tab.check(f"{where}-{scheme}-{name}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("size", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")], ids=["desktop", "phone"]
+)
+def test_files_compare_any_two_agents_as_the_records_do(
+    chromium: Any, served: Served, tmp_path: Path, size: dict[str, int], scheme: str
+) -> None:
+    scores = {}
+    with Board.open() as board:
+        for k in range(COMPARED + 3):
+            name = f"agent {k:02d}"
+            scores[name] = spread_scores(-30.0 - k, runs=5, episodes=8, seed=k)
+            results = write_results(tmp_path, name, TASK, scores[name])
+            bundle = create_bundle(results, tmp_path / f"{k}.zip", weights=tmp_path / "weights")
+            board.submit(bundle, own_records(bundle))
+        export(board, tmp_path / "site")
+    tab = Tab(chromium, served, size, color_scheme=scheme)
+    tab.address = f"file://{tmp_path}/site"
+    page = tab.open(f"compare/{TASK}.html")
+    rows, status = page.locator("table.pairs tbody tr"), page.locator("form output")
+    assert rows.count() == COMPARED * (COMPARED - 1) // 2
+    page.get_by_label("First").select_option(label="agent 18")
+    assert status.inner_text() == "choose a second agent"
+    page.get_by_label("Second").select_option(label="agent 17")
+    rows.last.get_by_text("agent 18").wait_for()
+    shown = [row.inner_text() for row in rows.all() if row.is_visible()]
+    assert len(shown) == 1 and status.inner_text() == f"1 of {rows.count()}"
+    means = [[float(np.mean(run)) for run in scores[name]] for name in ("agent 18", "agent 17")]
+    expected = stats.ttest_ind(*means, equal_var=False)
+    low, high = expected.confidence_interval()
+    for value in (np.mean(means[0]) - np.mean(means[1]), low, high, expected.pvalue):
+        text = f"{value:.4g}" if value is not expected.pvalue else f"{value:.2g}"
+        assert text.replace("-", "\N{MINUS SIGN}") in shown[0]
+    tab.check(f"files-compare-{scheme}")
+    page.get_by_label("Second").select_option(label="agent 00")
+    page.get_by_label("First").select_option(label="agent 01")
+    assert sum(row.is_visible() for row in rows.all()) == 1
+    page.get_by_role("link", name="agent 00").locator("visible=true").first.click()
+    assert page.locator("h1").inner_text() == "agent 00"
+    tab.check(f"files-agent-{scheme}")
 
 
 @pytest.mark.slow

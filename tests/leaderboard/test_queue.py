@@ -10,7 +10,7 @@ import sqlalchemy as sql
 
 from pkubench.errors import ConfigError, UnknownName
 from pkubench.leaderboard.board.database import Database
-from pkubench.leaderboard.board.tables import JOBS, TOKENS, UPLOADS
+from pkubench.leaderboard.board.tables import JOBS, RATES, TOKENS, UPLOADS
 from pkubench.leaderboard.board.tiers import Tier, Verdict, Verification
 from pkubench.leaderboard.service import jobs
 from pkubench.leaderboard.service.jobs import Lease, LeaseLost, Queue
@@ -42,6 +42,21 @@ def make_due(database: Database) -> None:
     """Let the waits of all jobs and leases be over."""
     with database.transaction() as connection:
         connection.execute(JOBS.update().values(not_before=0.0, lease_until=0.0))
+
+
+def test_tokens_take_turns_so_that_nobody_waits_for_all_of_another(database: Database) -> None:
+    queue, tokens = Queue(database), Tokens(database)
+    one, two, three = (tokens.holder(tokens.add(name)).id for name in ("one", "two", "three"))
+    for name, token in (("a1", one), ("a2", one), ("a3", one), ("b1", two), ("b2", two)):
+        queue.add(name, name, b"", token)
+    expected = ["a1", "b1", "a2", "b2", "a3"]
+    assert [job.digest for job in queue.unfinished()] == expected
+    assert [queue.status(name).position for name in expected] == [1, 2, 3, 4, 5]
+    assert leased(queue).digest == "a1"  # it runs, and is the first of its token
+    queue.add("c1", "c1", b"", three)
+    assert [job.digest for job in queue.unfinished()] == ["a1", "b1", "c1", "a2", "b2", "a3"]
+    assert [leased(queue).digest for _ in range(5)] == ["b1", "c1", "a2", "b2", "a3"]
+    assert queue.lease("w") is None
 
 
 def test_a_job_goes_from_the_queue_to_its_verdict(database: Database) -> None:
@@ -227,3 +242,12 @@ def test_a_rate_lets_through_so_many_at_once_and_then_so_often(database: Databas
     assert rates.wait("a", rate, 1020.0) == 0.0
     assert rates.wait("a", rate, 1020.0) == pytest.approx(20.0)
     assert [rates.wait("a", rate, 9000.0) for _ in range(4)][:3] == [0.0, 0.0, 0.0]
+
+
+def test_rates_at_rest_are_forgotten_and_others_are_not(database: Database) -> None:
+    rates, rate = Rates(database), Rate(1, 60.0)
+    for key, time in (("old", 1000.0), ("young", 80_000.0)):
+        assert rates.wait(key, rate, time) == 0.0
+    assert rates.wait("new", rate, 1000.0 + 86_400.0 + 61.0) == 0.0
+    with database.transaction("read") as connection:
+        assert sorted(connection.scalars(sql.select(RATES.c.key))) == ["new", "young"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shutil
 import struct
 import sys
@@ -27,6 +28,7 @@ from pkubench.leaderboard.sandbox.agents import SandboxRun, SandboxSource
 from pkubench.leaderboard.sandbox.bubblewrap import SandboxLimits, check_bubblewrap
 from pkubench.leaderboard.sandbox.frames import FrameError, Kind, pack, read, text_part
 from pkubench.leaderboard.sandbox.process import SandboxError, SandboxProcess, inside_program
+from pkubench.leaderboard.sandbox.syscalls import MACHINES, program
 from pkubench.leaderboard.site.builder import Site
 from pkubench.tasks.registry import make_task
 
@@ -147,13 +149,15 @@ def test_an_attack_from_inside_finds_nothing_and_does_no_harm(
     assert found["write tmp"] == "done: 10"
     assert "No space left" in found["fill tmp"] or "File too large" in found["fill tmp"]
     assert found["large file"].startswith("OSError")
-    assert "Network is unreachable" in found["connect"]
+    assert "Address family not supported" in found["connect"]
     assert found["resolve"].startswith("gaierror")
     assert found["fork"].startswith("BlockingIOError")
     assert found["memory"].startswith("MemoryError")
     assert "not allowed" in found["raise the limit"] or "not permitted" in found["raise the limit"]
     assert found["become root"].startswith(("PermissionError", "OSError: [Errno 22]"))  # no user 0
-    assert found["namespace"].startswith("OSError")
+    for call in ("namespace", "memory of System V", "trace", "ring", "memory file"):
+        assert found[call].startswith("PermissionError"), (call, found[call])
+    assert "Address family not supported" in found["hypervisor"]
     assert found["processes"] in ("done: 1", "done: 2", "done: 3")  # its own, and bubblewrap's
     assert found["secret"] == "done: []"
     assert found["memory walk"] == "done: []"
@@ -209,12 +213,13 @@ def test_what_interrupts_a_question_ends_the_process(
     [
         ("exiting", {}, "sandbox: ended with exit code 7"),
         ("sleeping", {"reply_s": 0.5}, "sandbox: no answer within 0.5 s"),
+        ("hoarding", {"memory": 1 << 30}, "sandbox: its processes together used more than 1 GB"),
         ("malformed", {"reply_s": 20.0}, "sandbox: malformed frame: it begins with b'MZMZ'"),
         ("huge", {"reply_s": 20.0}, "sandbox: malformed frame: a body of"),
         ("failing", {}, "no such thing here"),
         pytest.param(
             "burning",
-            {"cpu_s": 8},
+            {"cpu_s": 8, "reply_s": 900.0},
             "sandbox: used more than 8 s of processor time",
             marks=pytest.mark.slow,
         ),
@@ -323,27 +328,83 @@ def test_an_agent_that_ends_itself_fails_its_block_and_starts_again_with_the_nex
 
 @needs_bubblewrap
 @pytest.mark.slow
-def test_the_sandbox_costs_little_over_the_bare_pipe(folder: Path) -> None:
-    """Median of the time for an action; 20 % is the bound that the issue set."""
-    bare = [*inside_program()]
+def test_the_sandbox_costs_little_over_the_bare_pipe(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lower quartile of the time for an action, in turns: other work on the machine is above it.
+
+    20 % is the bound that the issue set.
+    """
     path = os.pathsep.join([str(Path(__file__).parents[2]), str(folder)])
-    times = {}
-    os.environ["PYTHONPATH"], before = path, os.environ.get("PYTHONPATH", "")
-    try:
-        for name, command in (("bare", bare), ("sandbox", None)):
-            process = SandboxProcess(folder, SandboxLimits(), command)
-            what = {"agent": "mine:honest", "task": f"pkubench/{TASK}"}
-            process.ask(Kind.LOAD, [text_part(json.dumps(what))], time_s=120.0)
-            process.ask(Kind.BEGIN, [np.arange(16)])
-            active, masked = np.ones(16, np.bool_), np.zeros(1, np.bool_)
-            seen, taken = np.zeros((16, 18), np.float32), []
-            for _ in range(2000):
-                began = time.perf_counter()
-                process.ask(Kind.ACT, [active, masked, seen])
-                taken.append(time.perf_counter() - began)
-            times[name] = float(np.median(taken))
-            process.kill()
-    finally:
-        os.environ["PYTHONPATH"] = before
+    monkeypatch.setenv("PYTHONPATH", path)
+    what = {"agent": "mine:honest", "task": f"pkubench/{TASK}"}
+    active, masked = np.ones(16, np.bool_), np.zeros(1, np.bool_)
+    seen = np.zeros((16, 18), np.float32)
+    commands = {"bare": [*inside_program()], "sandbox": None}
+    processes = {n: SandboxProcess(folder, SandboxLimits(), c) for n, c in commands.items()}
+    taken: dict[str, list[float]] = {name: [] for name in commands}
+    for process in processes.values():
+        process.ask(Kind.LOAD, [text_part(json.dumps(what))], time_s=600.0)
+        process.ask(Kind.BEGIN, [np.arange(16)])
+    for _ in range(3000):
+        for name, process in processes.items():
+            began = time.perf_counter()
+            process.ask(Kind.ACT, [active, masked, seen])
+            taken[name].append(time.perf_counter() - began)
+    for process in processes.values():
+        process.kill()
+    times = {name: float(np.quantile(of, 0.25)) for name, of in taken.items()}
     print({name: f"{1e6 * value:.1f} us" for name, value in times.items()}, file=sys.stderr)
     assert times["sandbox"] < 1.2 * times["bare"]
+
+
+def test_the_numbers_of_system_calls_are_those_of_the_kernel_s_headers() -> None:
+    places = {
+        "x86_64": Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h"),
+        "aarch64": Path("/usr/include/asm-generic/unistd.h"),
+    }
+    known = {name: path.read_text() for name, path in places.items() if path.is_file()}
+    if not known:
+        pytest.skip("the kernel's headers are not installed")
+    for name, text in known.items():
+        found = {
+            call: int(number)
+            for call, number in re.findall(r"#define __NR(?:3264)?_(\w+)\s+(\d+)", text)
+        }
+        machine = MACHINES[name]
+        wrong = {
+            call: (number, found.get(call))
+            for call, number in {**machine.refused, "socket": machine.socket}.items()
+            if found.get(call) != number
+        }
+        assert wrong == {}, name
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_the_filter_does_what_its_table_says(name: str) -> None:
+    """The program is run by the rules of classic BPF, on every call and kind of socket."""
+    machine, code = MACHINES[name], program(MACHINES[name])
+    instructions = list(struct.iter_unpack("<HBBI", code))
+
+    def run(number: int, audit: int, argument: int = 0) -> int:
+        data = {0: number, 4: audit, 16: argument}
+        at, value = 0, 0
+        while True:
+            opcode, if_true, if_false, operand = instructions[at]
+            at += 1
+            if opcode == 0x06:
+                return int(operand)
+            if opcode == 0x20:
+                value = data[operand]
+            else:
+                holds = value == operand if opcode == 0x15 else value >= operand
+                at += if_true if holds else if_false
+
+    allow, refuse, unknown, kill = 0x7FFF0000, 0x00050001, 0x00050061, 0x80000000
+    refused = set(machine.refused.values())
+    for number in range(600):
+        if number != machine.socket:
+            assert run(number, machine.audit) == (refuse if number in refused else allow)
+    assert run(machine.socket, machine.audit, 1) == allow  # AF_UNIX
+    assert {run(machine.socket, machine.audit, kind) for kind in (0, 2, 10, 16, 40)} == {unknown}
+    assert run(0, machine.audit ^ 1) == kill and run(0x40000001, machine.audit) == kill

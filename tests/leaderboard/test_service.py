@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from functools import cache
@@ -15,6 +16,7 @@ from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sql
 import uvicorn
 from fastapi import Request
 from fastapi.testclient import TestClient
@@ -27,13 +29,15 @@ from pkubench.evaluation.run.workers import WorkerError
 from pkubench.leaderboard import Board, create_bundle, verify_bundle
 from pkubench.leaderboard.board.entries import Entry
 from pkubench.leaderboard.board.reading import Bundle
+from pkubench.leaderboard.board.tables import RATES
 from pkubench.leaderboard.board.tiers import Tier, Verdict, Verification
 from pkubench.leaderboard.sandbox import bubblewrap
 from pkubench.leaderboard.service import client as client_module
+from pkubench.leaderboard.service import desk
 from pkubench.leaderboard.service import worker as worker_module
 from pkubench.leaderboard.service.app import create_app
 from pkubench.leaderboard.service.client import Client
-from pkubench.leaderboard.service.desk import FORMS
+from pkubench.leaderboard.service.desk import FORMS, network_of
 from pkubench.leaderboard.service.jobs import LeaseLost, Queue
 from pkubench.leaderboard.service.pages import LivePages
 from pkubench.leaderboard.service.rates import Rate
@@ -298,6 +302,53 @@ def test_a_token_does_not_follow_a_redirect(tmp_path: Path) -> None:
     assert asked == ["/api/v1/submissions"]
 
 
+def test_wrong_tokens_of_a_network_are_counted_together(web: TestClient) -> None:
+    assert network_of("192.0.2.7") == "192.0.2.7"
+    assert network_of("2001:db8:1:2:3::7") == network_of("2001:db8:1:2::ffff")
+    assert network_of("2001:db8:1:2::1") != network_of("2001:db8:1:3::1")
+    assert (
+        network_of("::ffff:192.0.2.7") == "192.0.2.7" and network_of("testclient") == "testclient"
+    )
+    for number in range(4):  # the fixture lets three through
+        client = TestClient(web.app, client=(f"2001:db8::{number}", 1))
+        answer = client.post("/api/v1/submissions", headers={"authorization": "Bearer pku_x"})
+        assert answer.status_code == (401 if number < 3 else 429)
+
+
+def test_a_client_behind_a_proxy_cannot_choose_the_address_it_is_counted_by(board: Board) -> None:
+    """uvicorn takes the last address that no trusted proxy has; the first is the client's word."""
+    from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
+
+    app = ProxyHeadersMiddleware(create_app(board), trusted_hosts="127.0.0.1")  # uvicorn's default
+    seen = []
+    for claimed in ("198.51.100.1", "198.51.100.2"):
+        client = TestClient(app, client=("127.0.0.1", 1))
+        headers = {"authorization": "Bearer x", "x-forwarded-for": f"{claimed}, 203.0.113.9"}
+        client.post("/api/v1/submissions", headers=headers)
+        with board.database.transaction("read") as connection:
+            seen.append(list(connection.scalars(sql.select(RATES.c.key))))
+    assert seen == [["wrong token:203.0.113.9"]] * 2
+
+
+def test_watchers_share_what_is_looked_up_and_their_number_is_limited(
+    board: Board, web: TestClient, honest: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    web.post("/api/v1/submissions", content=honest.path.read_bytes(), headers=bearer(board))
+    service_desk, looked = web.app.state.desk, []  # type: ignore[attr-defined]
+    status = service_desk.queue.status
+    monkeypatch.setattr(service_desk.queue, "status", lambda d: looked.append(d) or status(d))
+    for _ in range(5):
+        assert service_desk.glance(honest.digest).position == 1
+    assert looked == [honest.digest]
+    monkeypatch.setattr(desk, "WATCHERS", 1)
+    with service_desk.watching():
+        answer = web.get(f"/api/v1/submissions/{honest.digest}/events")
+        assert answer.status_code == 429 and "watchers" in answer.json()["error"]
+    assert Worker(board, processes=0).work()
+    time.sleep(desk.LOOK_S)
+    assert web.get(f"/api/v1/submissions/{honest.digest}/events").status_code == 200
+
+
 def test_the_api_describes_itself(web: TestClient) -> None:
     document = web.get("/api/v1/openapi.json").json()
     assert document["openapi"].startswith("3.")
@@ -417,6 +468,24 @@ def test_an_accepted_submission_can_be_verified_anew(board: Board, honest: Bundl
     assert entry.verdict.tier is Tier.EVALUATED_HERE and entry.is_secret
 
 
+def test_a_board_may_take_no_code(board: Board, tmp_path: Path, results: Writer) -> None:
+    code = tmp_path / "code"
+    code.mkdir()
+    (code / "mine.py").write_text("def agent(task): ...\n")
+    records = results("mine:agent", TASK, spread_scores(-1.0, runs=1), label="code")
+    bundle = create_bundle(records, tmp_path / "code.zip", code=code)
+    statuses = []
+    for takes in (False, True):
+        client = TestClient(create_app(board, Service(takes_code=takes)))
+        data = bundle.path.read_bytes()
+        answer = client.post("/api/v1/submissions", content=data, headers=bearer(board))
+        statuses.append(answer.status_code)
+        if not takes:
+            assert answer.json()["error"].startswith("this board takes no code; send weights")
+            assert Queue(board.database).unfinished() == ()
+    assert statuses == [422, 202]
+
+
 def test_without_a_sandbox_a_worker_gives_no_verdict_and_does_not_start(
     board: Board, tmp_path: Path, results: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -436,6 +505,18 @@ def test_without_a_sandbox_a_worker_gives_no_verdict_and_does_not_start(
     # On a board of one's own it is shown as what nobody ran again.
     verdict = verify_bundle(bundle, workers=0).verdict(ID)
     assert verdict.tier is Tier.SELF_REPORTED and not verdict.is_contradicted
+
+
+def test_a_worker_does_not_start_with_a_board_that_submitted_code_could_read(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(bubblewrap, "check_bubblewrap", lambda: None)
+    monkeypatch.setattr(bubblewrap, "_prefixes", lambda: [tmp_path / "venv"])
+    (tmp_path / "link").symlink_to(tmp_path / "venv")
+    for place in (tmp_path / "venv" / "board.sqlite", tmp_path / "link" / "board.sqlite"):
+        assert main(["leaderboard", "worker", "--once", "--board", str(place)]) == 2
+        assert "submitted code can read; move it elsewhere" in capsys.readouterr().err
+    assert main(["leaderboard", "worker", "--once", "--board", str(tmp_path / "b.sqlite")]) == 0
 
 
 def test_a_worker_that_is_lost_loses_nothing_and_counts_nothing_twice(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html.parser
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from pkubench.evaluation.statistics import Interval
 from pkubench.leaderboard import Board, create_bundle
 from pkubench.leaderboard.board.local import own_records
 from pkubench.leaderboard.site import builder, export
+from pkubench.leaderboard.site.builder import Site
 from pkubench.leaderboard.site.drawing import Scale, curve_of, curves_picture, interval_picture
 from pkubench.tasks import registry as catalogue
 from pkubench.tasks.task import Reference
@@ -232,6 +234,37 @@ def test_reference_scores_are_written_like_the_scores_beside_them(
     spread = " ".join(pages(tmp_path / "site")[f"tasks/{SPREAD}.html"].words)
     assert "\N{MINUS SIGN}79.03" in spread and "18.76" in spread
     assert "79.027" not in spread and "18.755" not in spread
+
+
+def test_a_page_says_how_to_film_an_agent_of_which_no_code_would_run(
+    tmp_path: Path, results: Writer
+) -> None:
+    with Board.open() as board:
+        for name, task, label in (
+            ("of weights", "SimpleSpread-v0", "saved"),
+            ("random", "SimpleSpread-v0", "builtin"),
+            ("of a game", "KuhnPoker-v0", "saved"),
+        ):
+            episodes = 1 if task.startswith("Kuhn") else 4
+            folder = results(name, task, [[0.125] * episodes], label=label)
+            bundle = create_bundle(
+                folder,
+                tmp_path / f"{name}.zip",
+                weights=tmp_path / "weights" if label == "saved" else None,
+            )
+            board.submit(bundle)
+        files = {n: make().decode() for n, make in Site(board).files.items() if "agents/" in n}
+    pages = {n.partition("/")[2].rpartition("-")[0]: text for n, text in files.items()}
+    films = {
+        name: re.findall(r"Film it</h3><pre[^>]*><code>([^<]+)", text)
+        for name, text in pages.items()
+    }
+    assert films["random"] == ["pkubench watch random SimpleSpread-v0"]
+    stem = next(n for n in files if "of-weights" in n).removeprefix("agents/").removesuffix(".html")
+    assert films["of-weights"] == [
+        f"unzip {stem}.zip -d {stem}\npkubench watch {stem}/weights/SimpleSpread-v0 SimpleSpread-v0"
+    ]
+    assert films["of-a-game"] == []  # its score is computed, and nothing is played
 
 
 def test_downloads_are_the_submitted_bytes(board: Board, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sqlite3
+import stat
 import subprocess
 import sys
 import time
@@ -257,6 +258,17 @@ def test_what_is_no_board_is_a_one_line_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="cannot make"):
         Board.open(tmp_path / "file" / "b.sqlite")
+
+
+def test_a_new_board_can_be_read_by_its_owner_only(tmp_path: Path, bundles: list[Bundle]) -> None:
+    place = tmp_path / "board.sqlite"
+    with Board.open(place) as board:
+        board.submit(bundles[0])
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.glob("board*")}
+    assert set(modes.values()) == {0o600} and "board.sqlite-wal" in modes
+    place.chmod(0o640)  # as an operator may want it
+    Board.open(place).close()
+    assert stat.S_IMODE(place.stat().st_mode) == 0o640
 
 
 def test_a_board_of_a_newer_release_is_left_alone(tmp_path: Path) -> None:

@@ -210,12 +210,15 @@ class MemoryModule(nn.Module):
 
 
 class Recurrent(MemoryModule):
-    """A GRU; its hidden state is its output."""
+    """A GRU; its hidden state is its output, normalised where asked."""
 
-    def __init__(self, features: int, units: int, generator: torch.Generator) -> None:
+    def __init__(
+        self, features: int, units: int, generator: torch.Generator, output_norm: bool = False
+    ) -> None:
         """Build, with orthogonal weights as in HARL."""
         super().__init__()
         self.units = self.features = units
+        self.norm = nn.LayerNorm(units) if output_norm else nn.Identity()
         self.cell = nn.GRUCell(features, units)
         for name, parameter in self.cell.named_parameters():
             if name.startswith("weight"):
@@ -236,7 +239,7 @@ class Recurrent(MemoryModule):
             hidden = self.cell(x, hidden.masked_fill(begins[:, None], 0.0))
             states.append(hidden)
         stacked = torch.stack(states)
-        return stacked, stacked
+        return self.norm(stacked), stacked
 
 
 class EncodedSpec(NamedTuple):

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import nn
 
 from pkubench.agents.contract import BoolArray, FloatArray, IntArray, MaskedObservation
 from pkubench.agents.nn.fast.policy import Array, NetworkPolicy, NetworkSettings, saved_floats
@@ -45,6 +46,20 @@ class TorchNetwork:
             before = torch.from_numpy(hidden)
             out, states = self.net.sequence(torch.from_numpy(x)[None], never, before)
         return out[0].numpy(), states[0].numpy()
+
+
+class LocalNetwork:
+    """A torch module of one agent's observation, from arrays to arrays."""
+
+    def __init__(self, module: nn.Module, inputs: int) -> None:
+        """Take over ``module`` and widen it."""
+        self.module, self.inputs = module.double().eval(), inputs
+
+    def __call__(self, x: FloatArray) -> FloatArray:
+        """Map (B, inputs) to (B, outputs)."""
+        with one_thread(), torch.no_grad():
+            found: FloatArray = self.module(torch.from_numpy(x)).numpy()
+        return found
 
 
 class Remembered(NamedTuple):

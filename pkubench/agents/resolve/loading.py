@@ -37,6 +37,7 @@ from pkubench.agents.resolve.saved import run_folder, saved_folders, saved_run
 from pkubench.agents.resolve.sources import AgentRun, AgentSource, file_hash
 from pkubench.agents.resolve.user_code import load_code
 from pkubench.agents.saved.population_content import POPULATION_SUFFIXES
+from pkubench.agents.saved.runs import training_folders
 from pkubench.agents.suitability import can_train, is_meant_for
 from pkubench.errors import AgentError, ConfigError, UnknownName
 
@@ -175,6 +176,8 @@ def _named(name: str, seed: str, task: Task | None) -> AgentSource:
             )
         if can_train(agent, task):
             have += f"; `pkubench train {name} {short}` makes some"
+        if training_folders(Path(name)):
+            have += f"; the run folder of this name is spelled ./{name}"
         raise AgentError(f"no weights of {name!r} are shipped for {short}{have}")
     runs = saved_folders(parent / short)
     if seed:

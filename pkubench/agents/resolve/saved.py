@@ -33,6 +33,9 @@ from pkubench.plugins import MISSING
 if TYPE_CHECKING:
     from pkubench.tasks.task import Task
 
+_CREDIT = "credit"
+"""File of what a credit model learned, without its suffix."""
+
 
 def run_folder(folder: Path, task: Task | None = None) -> AgentSource:
     """Return the agent in a run folder, or in the ``seed*/`` folders below it.
@@ -151,7 +154,7 @@ def credit_of(name: str, run: AgentRun) -> Credit:
 
 def learned_credit_of(name: str, run: AgentRun) -> Credit | None:
     """Return the credit of a run whose folder holds a credit model; None for any other."""
-    if run.function is not load_folder or not has_extra(run.arguments[0]):
+    if run.function is not load_folder or not has_extra(run.arguments[0], _CREDIT):
         return None
     family = family_in(run.arguments[0])  # others have other tensors that acting does not read
     return None if family.credit is None else credit_of(name, run)

@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
+from gymnasium import spaces
 
+from pkubench.agents.rl.rollout import Rollout
 from pkubench.errors import ConfigError, WeightsError
 
 Array = npt.NDArray[Any]
@@ -74,6 +76,39 @@ class RowLayout:
     def is_state_stored(self) -> bool:
         """Whether the state has columns of its own."""
         return bool(self.joint.start > 0)
+
+
+def rows_of(
+    data: Rollout, costs: Array, layout: RowLayout, action_spaces: Mapping[str, spaces.Space[Any]]
+) -> tuple[Array, Array]:
+    """Return a rollout's steps as rows (T, N, width), and the rows after each step.
+
+    Args:
+        data: the rollout.
+        costs: (T, N), of its steps.
+        layout: of the rows.
+        action_spaces: of the agents.
+    """
+
+    def numbers(agent: str) -> Array:
+        actions = data.actions[agent]
+        if actions.ndim == 3:
+            return actions.astype(np.float32, copy=False)
+        at, start = layout.actions[agent], int(getattr(action_spaces[agent], "start", 0))
+        one_hot: Array = np.eye(at.stop - at.start, dtype=np.float32)[actions - start]
+        return one_hot
+
+    agents = layout.actions
+    sums = np.stack([data.team_rewards, costs], -1)
+    seen = [data.observations[a] for a in agents]
+    after = [data.next_observations[a] for a in agents]
+    if layout.is_state_stored:
+        seen.append(data.states)
+        after.append(data.next_states)
+    actions = [numbers(a) for a in agents]
+    rows = np.concatenate([*seen, *actions, sums], axis=-1)
+    next_rows = np.concatenate([*after, *map(np.zeros_like, actions), 0.0 * sums], axis=-1)
+    return rows, next_rows
 
 
 class Drawn(NamedTuple):

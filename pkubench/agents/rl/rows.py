@@ -1,4 +1,4 @@
-"""Rows of a rollout: what is read of the info of a step, and the steps stacked over time."""
+"""Rows of a rollout: what is read of a step, and the steps stacked over time."""
 
 from __future__ import annotations
 
@@ -11,6 +11,19 @@ import numpy.typing as npt
 from pkubench.errors import ConfigError
 
 Array = npt.NDArray[Any]
+
+
+def flat_inputs(
+    observations: Mapping[str, Array],
+    state: Array,
+    fresh: bool | Array,
+    alive: Array | None = None,
+) -> tuple[dict[str, Array], Array]:
+    """Return flat float32 network inputs, not normalised (see ``rl.behaviour.Prepare``)."""
+    flat = {
+        a: o.reshape(len(o), -1).astype(np.float32, copy=False) for a, o in observations.items()
+    }
+    return flat, state.astype(np.float32, copy=False)
 
 
 def masks_of(info: Mapping[str, Array], agents: tuple[str, ...]) -> dict[str, Array]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from pkubench.agents.nn.actor import Actor
 from pkubench.agents.nn.distributions import Distribution
+from pkubench.agents.rl.chunks import Chunks
 from pkubench.agents.rl.update_rules.base import CostTerms, Terms
 
 
@@ -136,6 +138,26 @@ class SequenceSamples(NamedTuple):
         assert self.copies is not None
         is_odd = self.copies % 2 == 1
         return self.take(~is_odd), self.take(is_odd)
+
+    @torch.no_grad()
+    def chunked(self, length: int, actor: Actor) -> SequenceSamples:
+        """Return the same steps in sequences of ``length``, each from the actor's present memory.
+
+        Before an update this is the memory that the actor had when the steps were taken.
+        """
+        steps, envs = self.first.shape
+        chunks = Chunks.of(steps, envs, length)
+        _, states = actor.sequence(self.observations, self.first, self.hidden)
+        parts: dict[str, Any] = {
+            name: None if of is None else of[chunks.steps, chunks.envs]
+            for name, of in self._asdict().items()
+            if name not in _OF_SEQUENCES
+        }
+        exists = torch.from_numpy(chunks.exists).to(self.usable.device)
+        parts["usable"] = parts["usable"] & exists
+        copies = None if self.copies is None else self.copies[chunks.envs]
+        hidden = torch.cat(chunks.starts(self.hidden, states))
+        return SequenceSamples(**parts, hidden=hidden, copies=copies)
 
     def policy(self, actor: Actor) -> Distribution:
         """Return the actor's distribution of each usable step."""

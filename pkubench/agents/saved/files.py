@@ -147,13 +147,20 @@ def load_extra(folder: Path, name: str) -> Tensors:
     return _tensors(data, path)
 
 
-def has_extra(folder: Path) -> bool:
-    """Return whether a folder has all tensors that were saved there for other ends than acting."""
+def has_extra(folder: Path, name: str = "") -> bool:
+    """Return whether a folder has all tensors that were saved there for other ends than acting.
+
+    With a ``name``, that of a file without its suffix, whether it has those; without, there are
+    some at least.
+    """
     try:
         known = _config(folder / CONFIG).get(EXTRA)
     except (WeightsError, StorageError):  # said when it is loaded
         return False
-    return isinstance(known, dict) and bool(known) and all((folder / n).is_file() for n in known)
+    if not isinstance(known, dict):
+        return False
+    wanted = [f"{name}.safetensors"] if name else [*known]
+    return bool(wanted) and all(n in known and (folder / n).is_file() for n in wanted)
 
 
 def files_of(folder: Path) -> tuple[str, ...]:

@@ -16,13 +16,15 @@ from pkubench.envs.core.batch import Array, BatchEnv
 from pkubench.envs.core.episode_seeds import EpisodeSeeds
 from pkubench.envs.core.options import option_arrays
 from pkubench.envs.core.seeding import IntArray
+from pkubench.envs.core.traits import ACTION_MASK
 from pkubench.errors import ActionError, ConfigError
 
 
 class ParallelAdapter(ParallelEnv[str, Any, Any]):  # type: ignore[misc]
     """A batch of one as a PettingZoo parallel environment.
 
-    All agents live as long as the episode does. An environment's infos go to every agent.
+    All agents are listed as long as the episode lasts. An environment's infos go to every agent;
+    where there are action masks, an agent's own is its ``action_mask``.
     """
 
     def __init__(self, batch: BatchEnv, render_mode: str | None = None) -> None:
@@ -66,7 +68,7 @@ class ParallelAdapter(ParallelEnv[str, Any, Any]):  # type: ignore[misc]
         chosen = option_arrays(self.batch.episode_options, given, 1)
         observations, info = self.batch.reset(self.seeds.take(self._lane, seed), None, chosen)
         self.agents = self.possible_agents[:]
-        return self._first(observations), {agent: info_at(info) for agent in self.agents}
+        return self._first(observations), {agent: _info_of(agent, info) for agent in self.agents}
 
     def step(
         self, actions: Mapping[str, Any]
@@ -103,7 +105,7 @@ class ParallelAdapter(ParallelEnv[str, Any, Any]):  # type: ignore[misc]
             {agent: float(r) for agent, r in zip(agents, step.rewards[0], strict=True)},
             dict.fromkeys(agents, terminated),
             dict.fromkeys(agents, truncated),
-            {agent: info_at(step.info) for agent in agents},
+            {agent: _info_of(agent, step.info) for agent in agents},
         )
 
     def state(self) -> Array:
@@ -124,3 +126,10 @@ class ParallelAdapter(ParallelEnv[str, Any, Any]):  # type: ignore[misc]
 
     def _first(self, observations: Mapping[str, Array]) -> dict[str, Any]:
         return {agent: observations[agent][0] for agent in self.batch.agents}
+
+
+def _info_of(agent: str, info: Mapping[str, Array]) -> dict[str, Any]:
+    """Return the infos that an agent gets."""
+    found = info_at(info)
+    own = found.get(f"{ACTION_MASK}:{agent}")
+    return found if own is None else {**found, ACTION_MASK: own}

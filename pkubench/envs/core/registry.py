@@ -259,8 +259,15 @@ def _variant(spec: EnvSpec, change: str) -> EnvSpec:
 def unknown_id(kind: str, name: str, known: Iterable[str]) -> UnknownName:
     """Return the error about an id that is not among the known ones.
 
-    One of another namespace is compared with none of ours: its package is not loaded.
+    One of another namespace is compared with none of ours: its package is not loaded. Of a variant
+    (``Name-v0+delay=20``) the same variant of the nearest id is suggested.
     """
+    base, plus, change = name.partition(VARIANT)
+    if plus:
+        near = unknown_id(kind, base, known).nearest
+        return UnknownName(
+            kind, name, [f"{near}{plus}{change}"] if near else known, "`pkubench list` shows all"
+        )
     space = name.rpartition("/")[0]
     if space == NAMESPACE or not _ID.fullmatch(name):
         return UnknownName(kind, name, known, "`pkubench list` shows all")

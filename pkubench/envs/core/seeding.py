@@ -208,6 +208,22 @@ class RandomStreams:
         unit = (self.words(ids, size) >> _S11).astype(np.float64) * 2.0**-53
         return low + (high - low) * unit
 
+    def uniform_at(
+        self, ids: IntArray, places: IntArray, low: float = 0.0, high: float = 1.0
+    ) -> FloatArray:
+        """Return the number that comes after ``places`` others in each stream, uniform (len(ids),).
+
+        No stream moves on, so environments that need few of the numbers of a step draw only these;
+        ids may be repeated. ``skip`` then goes past all of them.
+        """
+        steps = self.count[ids] + places.astype(np.uint64) + np.uint64(1)
+        words = mix64(self.key[ids] + steps * _GOLDEN)
+        return low + (high - low) * ((words >> _S11).astype(np.float64) * 2.0**-53)
+
+    def skip(self, ids: IntArray, size: int) -> None:
+        """Leave out the next ``size`` numbers of the streams of ``ids``, without repetition."""
+        self.count[ids] += np.uint64(size)
+
     def integers(self, ids: IntArray, size: int, high: int) -> IntArray:
         """Return integers in [0, high), shape (len(ids), size); bias below 2**-32 * high."""
         unit = self.words(ids, size) >> np.uint64(32)

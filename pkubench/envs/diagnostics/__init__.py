@@ -15,6 +15,7 @@ ENVS = tuple(
         ("Penalty", "matrix_games", None, Traits(num_agents=2, action="discrete")),
         ("SharingGap", "sharing_gap", None, Traits(num_agents=4, action="discrete")),
         ("SignGame", "sign_game", None, Traits(num_agents=2)),
+        ("TwoStepGame", "two_step", None, Traits(num_agents=2, action="discrete")),
         ("RiskyCorridor", "risky_corridor", 50, Traits(action="discrete", has_cost=True)),
         ("SpeedLimit", "speed_limit", 20, Traits(has_cost=True)),
     )

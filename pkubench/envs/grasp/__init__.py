@@ -10,6 +10,7 @@ ENVS = tuple(
         horizon=200,
         traits=Traits(),
         extra="mujoco",
+        variants="pkubench.envs.grasp.environments:variant",
         engines=("mujoco", "gymnasium-robotics"),
     )
     for name in ("Sphere", "Small", "Full")

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from pkubench.envs.grasp.grasp_batch import GraspBatch
-from pkubench.envs.grasp.hands import SHADOW, Hand
+from pkubench.envs.grasp.clouds.vision import CLOUD, KINDS, points_of
+from pkubench.envs.grasp.grasp_batch import HORIZON, GraspBatch
 from pkubench.envs.grasp.items import Ball, Solid
 from pkubench.envs.grasp.objects import splits as published
+from pkubench.envs.grasp.settings import number, whole
 from pkubench.errors import ConfigError, UnknownName
 
 
 class GraspSphere(GraspBatch):
     """A floating hand grasps a ball on a table: the smallest grasping task.
 
-    | part        | type                  | meaning                                           |
-    |-------------|-----------------------|---------------------------------------------------|
-    | observation | Box(−5, 5, (300,))    | hand, object, goal and geometry code; float32     |
-    | action      | Box(−1, 1, (24,))     | force 3, torque 3, 18 joint targets               |
-    | reward      | float64               | nearness, lift and nearness of the goal           |
-    | ends        |                       | never; truncated at 200 steps of 1/60 s           |
+    Observation, action, reward and end are those of `GraspBatch`.
 
     The ball has a radius of 5 cm and a density of 500 kg/m³ (0.26 kg). `lift_relative` is on. A
     further setting is `radius` (m).
@@ -45,10 +41,9 @@ class GraspSphere(GraspBatch):
         *,
         radius: float = 0.05,
         lift_relative: bool = True,
-        hand: str | Hand = SHADOW,
-        friction: float = 1.0,
+        **settings: Any,
     ) -> None:
-        """Make the environments; see ``GraspBatch``.
+        """Make the environments.
 
         Args:
             num_envs: number of environments.
@@ -56,22 +51,16 @@ class GraspSphere(GraspBatch):
             num_threads: threads that share the environments; results do not depend on it.
             radius: of the ball, in m.
             lift_relative: measure goal and lift from where the ball rests.
-            hand: "shadow", the path of an MJCF file, or a ``Hand``.
-            friction: of hand, ball and table.
+            settings: of ``GraspBatch``: hand, friction, observation, points.
 
         Raises:
-            ConfigError: a number that is out of range, or a hand that cannot be read.
+            ConfigError: a number that is out of range, or a hand that cannot be used.
         """
-        if not 0.0 < radius <= 0.2:
-            raise ConfigError(f"radius must lie in (0, 0.2] m, got {radius}")
+        ball = Ball(number("radius", radius, 0.0, 0.2, above=True))
         super().__init__(
-            [Ball(radius)],
-            num_envs,
-            max_episode_steps,
-            num_threads,
+            *([ball], num_envs, max_episode_steps, num_threads),
             lift_relative=lift_relative,
-            hand=hand,
-            friction=friction,
+            **settings,
         )
 
 
@@ -85,7 +74,7 @@ class SplitObjects(GraspBatch):
     """
 
     is_small: ClassVar[bool]
-    """Whether the objects are those of the small sets."""
+    """Whether the objects are those of the small sets; goal and lift are then relative."""
 
     def __init__(
         self,
@@ -95,11 +84,10 @@ class SplitObjects(GraspBatch):
         *,
         splits: str | Sequence[str] = published.SPLITS,
         objects: int | None = None,
-        lift_relative: bool = False,
-        hand: str | Hand = SHADOW,
-        friction: float = 1.0,
+        lift_relative: bool | None = None,
+        **settings: Any,
     ) -> None:
-        """Make the environments; see ``GraspBatch``.
+        """Make the environments.
 
         Args:
             num_envs: number of environments.
@@ -107,39 +95,45 @@ class SplitObjects(GraspBatch):
             num_threads: threads that share the environments; results do not depend on it.
             splits: which objects are loaded.
             objects: how many of each split, at most; None: all.
-            lift_relative: measure goal and lift from where the object rests.
-            hand: "shadow", the path of an MJCF file, or a ``Hand``.
-            friction: of hand, objects and table.
+            lift_relative: measure goal and lift from where the object rests; None: as the docs of
+                the environment say.
+            settings: of ``GraspBatch``: hand, friction, observation, points.
 
         Raises:
             UnknownName: there is no such split.
-            ConfigError: a number that is out of range, or a hand that cannot be read.
+            ConfigError: a number that is out of range, or a hand that cannot be used.
         """
-        names = (splits,) if isinstance(splits, str) else tuple(splits)
-        for name in names:
-            if name not in published.SPLITS:
-                raise UnknownName("split of objects", name, published.SPLITS)
-        if not names or len(set(names)) < len(names):
-            raise ConfigError(f"splits must be different ones, at least one; got {splits!r}")
-        if objects is not None and objects < 1:
-            raise ConfigError(f"objects must be at least 1, got {objects}")
+        names = _split_names(splits)
+        count = None if objects is None else whole("objects", objects, 1)
         items: list[Solid] = []
         members: dict[str, range] = {}
         for name in names:
-            found = load_split(name, self.is_small, objects)
+            found = load_split(name, self.is_small, count)
             members[name] = range(len(items), len(items) + len(found))
             items += found
         self.members: Mapping[str, range] = members
         super().__init__(
-            items,
-            num_envs,
-            max_episode_steps,
-            num_threads,
+            *(items, num_envs, max_episode_steps, num_threads),
             drawn=len(members[names[0]]),
-            lift_relative=lift_relative,
-            hand=hand,
-            friction=friction,
+            lift_relative=self.is_small if lift_relative is None else lift_relative,
+            **settings,
         )
+
+
+def _split_names(splits: Any) -> tuple[str, ...]:
+    if isinstance(splits, str):
+        names: tuple[str, ...] = (splits,)
+    elif isinstance(splits, Sequence):
+        names = tuple(splits)
+    else:
+        known = ", ".join(published.SPLITS)
+        raise ConfigError(f"splits must be one or several of {known}; got {splits!r}")
+    for name in names:
+        if name not in published.SPLITS:
+            raise UnknownName("split of objects", str(name), published.SPLITS)
+    if not names or len(set(names)) < len(names):
+        raise ConfigError(f"splits must be different ones, at least one; got {splits!r}")
+    return names
 
 
 @functools.cache
@@ -161,12 +155,7 @@ def load_split(name: str, is_small: bool, objects: int | None = None) -> tuple[S
 class GraspSmall(SplitObjects):
     """A floating hand grasps objects of 18 families with at most four convex parts.
 
-    | part        | type                  | meaning                                           |
-    |-------------|-----------------------|---------------------------------------------------|
-    | observation | Box(−5, 5, (300,))    | hand, object, goal and geometry code; float32     |
-    | action      | Box(−1, 1, (24,))     | force 3, torque 3, 18 joint targets               |
-    | reward      | float64               | nearness, lift and nearness of the goal           |
-    | ends        |                       | never; truncated at 200 steps of 1/60 s           |
+    Observation, action, reward and end are those of `GraspBatch`.
 
     There are 24 objects of nine families to train on, 18 others of the same families, and 9 of nine
     families that are not trained on, 6, 8 or 10 cm from center to farthest point. `lift_relative`
@@ -183,40 +172,11 @@ class GraspSmall(SplitObjects):
 
     is_small: ClassVar[bool] = True
 
-    def __init__(
-        self,
-        num_envs: int = 1,
-        max_episode_steps: int | None = -1,
-        num_threads: int = 1,
-        *,
-        splits: str | Sequence[str] = published.SPLITS,
-        objects: int | None = None,
-        lift_relative: bool = True,
-        hand: str | Hand = SHADOW,
-        friction: float = 1.0,
-    ) -> None:
-        """Make the environments; see ``SplitObjects``."""
-        super().__init__(
-            num_envs,
-            max_episode_steps,
-            num_threads,
-            splits=splits,
-            objects=objects,
-            lift_relative=lift_relative,
-            hand=hand,
-            friction=friction,
-        )
-
 
 class GraspFull(SplitObjects):
     """A floating hand grasps 3,200 objects, and is tested on 241 others.
 
-    | part        | type                  | meaning                                           |
-    |-------------|-----------------------|---------------------------------------------------|
-    | observation | Box(−5, 5, (300,))    | hand, object, goal and geometry code; float32     |
-    | action      | Box(−1, 1, (24,))     | force 3, torque 3, 18 joint targets               |
-    | reward      | float64               | nearness, lift and nearness of the goal           |
-    | ends        |                       | never; truncated at 200 steps of 1/60 s           |
+    Observation, action, reward and end are those of `GraspBatch`.
 
     Counts and scales are those of UniDexGrasp++: 3,200 objects to train on, 141 others of the same
     categories and 100 of other categories, 6 to 15 cm from center to farthest point. The objects
@@ -234,3 +194,17 @@ class GraspFull(SplitObjects):
     """
 
     is_small: ClassVar[bool] = False
+
+
+def variant(name: str, text: str) -> tuple[dict[str, Any], int]:
+    """Return the settings and the time limit of ``GraspSmall-v0+observation=cloud+points=256``."""
+    if name == "observation":
+        if text not in KINDS:
+            raise UnknownName("observation", text, KINDS)
+        return {name: text}, HORIZON
+    if name == "points" and text.isascii() and text.isdecimal():
+        return {name: points_of(CLOUD, int(text))}, HORIZON
+    raise ConfigError(
+        f"grasping varies in what is seen, as in +observation=cloud or "
+        f"+observation=views+points=256; got +{name}={text}"
+    )

@@ -17,7 +17,7 @@ from pkubench.envs.grasp.observations import CODE_SIZE
 
 REACH_M = 0.15
 """Radius of the ball in which the basis points lie: that of the largest objects."""
-_UNIT_M = 0.05
+UNIT_M = 0.05
 _POINTS = 1024
 
 
@@ -33,5 +33,5 @@ def basis_points() -> FloatArray:
 def basis_point_code(item: Item) -> FloatArray:
     """Return the distances from the basis points to an object's surface, (64,) in 5 cm."""
     distances, _ = cKDTree(item.surface(_POINTS)).query(basis_points())
-    code: FloatArray = distances / _UNIT_M
+    code: FloatArray = distances / UNIT_M
     return code

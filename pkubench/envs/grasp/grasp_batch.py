@@ -5,51 +5,38 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-import mujoco
 import numpy as np
-import numpy.typing as npt
 from gymnasium import spaces
 
 from pkubench.envs.core.batch import SOLE_AGENT, Array, BoolArray, FloatArray, Info
 from pkubench.envs.core.options import Option
 from pkubench.envs.core.seeding import IntArray, RandomStreams
+from pkubench.envs.grasp.clouds.observation import official_leak
+from pkubench.envs.grasp.clouds.vision import CARRIED, OFFICIAL_LEAK, STATE, Vision, points_of
 from pkubench.envs.grasp.geometry_codes import basis_point_code
-from pkubench.envs.grasp.hands import SHADOW, Hand, read_hand
-from pkubench.envs.grasp.items import Ball, Item, Solid
+from pkubench.envs.grasp.grasp_scene import GraspScene
+from pkubench.envs.grasp.hands import SHADOW, Hand
+from pkubench.envs.grasp.items import Item
 from pkubench.envs.grasp.observations import (
     CODE_SCALE,
     CODE_SIZE,
-    FORCE_SCALE,
     LIMIT,
-    VELOCITY_SCALE,
-    Layout,
 )
-from pkubench.envs.grasp.picture import ScenePicture
 from pkubench.envs.grasp.rewards import LIFT_M, Distances, Success, reward
 from pkubench.envs.grasp.rotations import (
-    euler_xyz,
     multiply,
-    rotate,
     yaw_quaternions,
 )
 from pkubench.envs.grasp.scene import (
-    HAND_JOINT,
     OBJECT,
-    SUBSTEPS,
     TABLE_TOP_M,
-    SceneSettings,
-    compile_scene,
 )
-from pkubench.envs.grasp.slots import compile_slots
-from pkubench.envs.grasp.state import GraspState, reach_below_root, tip_forces, tip_states
-from pkubench.envs.mujoco.batch import MujocoBatch
-from pkubench.errors import ConfigError
+from pkubench.envs.grasp.starts import StartPoses
+from pkubench.envs.grasp.state import (
+    hand_geoms,
+)
 
-CONTROL_S = 1.0 / 60.0
-FORCE_N = CONTROL_S * 0.5 * 100_000.0
-"""Force on the palm at full action: 833.3 N."""
-TORQUE_NM = CONTROL_S * 0.1 * 1_000.0
-"""Torque on the palm at full action: 1.667 N m."""
+HORIZON = 200
 HAND_HEIGHT_M = 0.8
 CLEARANCE_M = 0.05
 """Between the highest point of an object and the hand, at the start of an episode, at least."""
@@ -61,12 +48,14 @@ LIFTED_M, HIGH_M = 0.63, 0.8
 LIFTED_RELATIVE_M, HIGH_RELATIVE_M = 0.03, 0.17
 """Those of ``lift_relative``, above where the object rests."""
 FROM_SEED = -1
+CLOUD_OF = "cloud_of"
+"""Option of an episode that shows the surface of another object than the one on the table."""
 MAX_POSES = 128
 _FAILURE_REWARD = -2.0
 """The lowest reward there is: of a step in which a simulation broke down."""
 
 
-class GraspBatch(MujocoBatch):
+class GraspBatch(GraspScene):
     """A floating hand grasps an object on a table and lifts it to a goal above.
 
     | part        | type                  | meaning                                           |
@@ -122,9 +111,16 @@ class GraspBatch(MujocoBatch):
     of the first episodes at random steps, is left out: an episode is its seed.
     Options of an episode: `object` and `pose`, by number; −1 draws from the seed.
 
-    Settings: `lift_relative`, `hand` ("shadow", the path of an MJCF file, or a
-    `pkubench.envs.grasp.hands.Hand`), `friction`, `max_episode_steps`, `num_threads` (results do
-    not depend on it). Where MuJoCo meets a value it cannot continue with, the episode ends with
+    **Observation with a cloud** (`observation=cloud`): numbers 0:191 of the above, then `points`
+    (1,024) points with position (m), color, and whether they are the hand's and the object's;
+    half are on the hand and half on the object, fixed to their bodies. Nothing else says where the
+    object is. `observation=views` has what five cameras see instead. `observation=official-leak`
+    has 29 numbers more between the two, the object's pose among them, which the released vision
+    policy was shown. The option `cloud_of` shows another object's surface.
+
+    Settings: `observation`, `points`, `lift_relative`, `hand` ("shadow", the path of an MJCF file,
+    or a `pkubench.envs.grasp.hands.Hand`), `friction`, `max_episode_steps`, `num_threads` (results
+    do not depend on it). Where MuJoCo meets a value it cannot continue with, the episode ends with
     reward −2 and `simulation_failed`.
 
     Source: Wan et al., "UniDexGrasp++", ICCV 2023 (arXiv 2304.00464): actions, observation, reward
@@ -133,7 +129,7 @@ class GraspBatch(MujocoBatch):
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 60}
-    default_horizon: ClassVar[int | None] = 200
+    default_horizon: ClassVar[int | None] = HORIZON
 
     def __init__(
         self,
@@ -146,6 +142,8 @@ class GraspBatch(MujocoBatch):
         lift_relative: bool = False,
         hand: str | Hand = SHADOW,
         friction: float = 1.0,
+        observation: str = STATE,
+        points: int | None = None,
     ) -> None:
         """Compile the scene and make the simulations.
 
@@ -158,110 +156,75 @@ class GraspBatch(MujocoBatch):
             lift_relative: measure goal and lift from where the object rests.
             hand: "shadow", the path of an MJCF file, or a ``Hand``.
             friction: of hand, object and table.
+            observation: "state", "cloud", "views" or "official-leak".
+            points: of a cloud, 1,024 unless given; half of them on the hand.
 
         Raises:
             ConfigError: a number that is out of range, or a hand that cannot be read.
+            UnknownName: there is no such observation.
             MissingExtra: gymnasium-robotics, which has the ShadowHand, is not installed.
         """
-        if not items:
-            raise ConfigError("no objects to grasp; give at least one")
-        if not 0.0 <= friction < np.inf:
-            raise ConfigError(f"friction must be finite and not negative, got {friction}")
-        self.hand = read_hand(hand)
-        self.items = tuple(items)
-        self.lift_relative = lift_relative
-        self._drawn = len(self.items) if drawn is None else drawn
-        ball = self.items[0].radius if isinstance(self.items[0], Ball) else None
-        self._settings = SceneSettings(hand=self.hand, friction=friction, ball_m=ball)
-        self._slots = None
-        solids = [item for item in self.items if isinstance(item, Solid)]
-        if len(solids) == len(self.items):
-            self._slots = compile_slots(self._settings, solids)
-            model = self._slots.model
-        elif len(self.items) == 1:
-            model = compile_scene(self._settings)
-        else:
-            raise ConfigError("a ball is the only object of its scene")
+        shown_points = points_of(observation, points)
+        numbers = spaces.Discrete(len(items) + 1, start=FROM_SEED)
         self.episode_options = {  # type: ignore[misc]
-            "object": Option(
-                FROM_SEED,
-                spaces.Discrete(len(self.items) + 1, start=FROM_SEED),
-                "number of the object; -1 draws it from the seed",
-            ),
+            "object": Option(FROM_SEED, numbers, "number of the object; -1 draws it from the seed"),
             "pose": Option(
                 FROM_SEED,
                 spaces.Discrete(MAX_POSES + 1, start=FROM_SEED),
                 "number of its stable pose, likeliest first, modulo how many it has; -1 draws it",
             ),
         }
-        super().__init__(model, SUBSTEPS, num_envs, max_episode_steps, num_threads)
-        self._find_parts()
-        self._fields = {} if self._slots is None else self._slots.expand(self.expand)
+        if observation in CARRIED:
+            meaning = "number of the object whose surface is shown in its place; -1: its own"
+            self.episode_options[CLOUD_OF] = Option(FROM_SEED, numbers, meaning)
+        super().__init__(
+            *(items, num_envs, max_episode_steps, num_threads), hand=hand, friction=friction
+        )
+        self.lift_relative = lift_relative
+        self._drawn = len(self.items) if drawn is None else drawn
+        self.vision = None if observation == STATE else self._make_vision(observation, shown_points)
+        self._shown: IntArray = np.zeros(num_envs, dtype=np.int64)
         self._streams = RandomStreams(num_envs)
         self.success = Success(num_envs)
-        self.object: IntArray = np.zeros(num_envs, dtype=np.int64)
         self.goal: FloatArray = np.zeros((num_envs, 3))
         self._lifted: FloatArray = np.full(num_envs, LIFTED_M)
         self._high: FloatArray = np.full(num_envs, HIGH_M)
         self._code: FloatArray = np.zeros((num_envs, CODE_SIZE))
         self._codes: dict[int, FloatArray] = {}
+        self._starts = StartPoses(self.items)
+        self.top_m: FloatArray = np.zeros(num_envs)
+        """How far objects reached above their centers at the start of their episodes."""
         size = 6 + self.model.nu
         self._action: FloatArray = np.zeros((num_envs, size))
         self._state = self.grasp_state()
         self.action_spaces = {SOLE_AGENT: spaces.Box(-1.0, 1.0, (size,), np.float32)}
-        self.observation_spaces = {
-            SOLE_AGENT: spaces.Box(-LIMIT, LIMIT, (self.layout.size,), np.float32)
-        }
+        shown = self.layout.size if self.vision is None else self.vision.layout.size
+        self.observation_spaces = {SOLE_AGENT: spaces.Box(-LIMIT, LIMIT, (shown,), np.float32)}
 
-    def _find_parts(self) -> None:
-        """Find hand and object in the model, and bind what is read of them."""
-        model, hand = self.model, self.hand
-        self._palm = model.body(hand.palm).id
-        self._tips = np.array([model.body(name).id for name in hand.fingertips])
-        self._parts = np.array([self._palm, *self._tips])
-        self._points = np.array([hand.palm_point, *[hand.tip_point] * len(self._tips)])
-        self._tip_center = model.body_ipos[self._tips]
-        self._tip_weight = -model.body_mass[self._tips, None] * model.opt.gravity
-        joints = np.array([j for j in range(model.njnt) if model.jnt_type[j] != 0])
-        self._joint_qpos, self._joint_dofs = model.jnt_qposadr[joints], model.jnt_dofadr[joints]
-        self._joint_low, high = model.jnt_range[joints].T.copy()
-        self._joint_span = np.where(high > self._joint_low, high - self._joint_low, 1.0)
-        self._low, high = model.actuator_ctrlrange.T.copy()
-        self._span = high - self._low
-        self.layout = Layout.of(len(joints), len(self._tips), model.nu)
-        self._root_at = int(model.joint(HAND_JOINT).qposadr[0])
-        self._object_at = int(model.joint(OBJECT).qposadr[0])
-        self._object_dof = int(model.joint(OBJECT).dofadr[0])
-        self._wrench = self.bind("xfrc_applied")
-        self._xpos, self._xquat = self.bind("xpos"), self.bind("xquat")
-        self._cvel, self._center = self.bind("cvel"), self.bind("subtree_com")
-        self._torque, self._tip_force = self.bind("qfrc_actuator"), self.bind("sensordata")
-        self._reach_down = reach_below_root(model, hand)
+    def _make_vision(self, kind: str, points: int) -> Vision:
+        model, body = self.model, self.model.body(OBJECT).id
+        on_hand, on_object = hand_geoms(model, self.hand), np.flatnonzero(model.geom_bodyid == body)
+        own, joints = int(self.layout.proprioception.stop), len(self._joint_qpos)
+        return Vision(*(kind, points, model, (on_hand, on_object, body)), self.items, (own, joints))
 
     def _reset(self, ids: IntArray, seeds: IntArray) -> None:
         self._streams.seed(ids, seeds)
         draw = self._streams.uniform(ids, 3)
-        chosen, pose = self.options["object"][ids], self.options["pose"][ids]
-        number = np.where(chosen >= 0, chosen, (draw[:, 0] * self._drawn).astype(np.int64))
-        if self._slots is not None:
-            self._slots.put(self._fields, ids, number)
-        quat, height, top = self._resting(number, pose, draw[:, 1])
+        asked, pose = self.options["object"][ids], self.options["pose"][ids]
+        chosen = np.where(asked >= 0, asked, (draw[:, 0] * self._drawn).astype(np.int64))
+        quat, height, top = self._starts.at(chosen, pose, draw[:, 1])
         yaw = MAX_YAW * (2.0 * draw[:, 2] - 1.0)
-        qpos = np.tile(self.model.qpos0, (len(ids), 1))
-        root, thing = self._root_at, self._object_at
-        lowest = TABLE_TOP_M + top + CLEARANCE_M + self._reach_down
-        qpos[:, root : root + 2] = 0.0
-        qpos[:, root + 2] = np.maximum(HAND_HEIGHT_M, lowest)
-        qpos[:, root + 3 : root + 7] = self.hand.start_quat
-        qpos[:, self._joint_qpos] = np.clip(
-            0.0, self._joint_low, self._joint_low + self._joint_span
-        )
-        qpos[:, thing : thing + 2] = 0.0
-        qpos[:, thing + 2] = TABLE_TOP_M + height
-        qpos[:, thing + 3 : thing + 7] = multiply(yaw_quaternions(yaw), quat)
-        self._place(ids, qpos, np.zeros((len(ids), self.model.nv)))
-        self.object[ids] = number
-        self._code[ids] = [self.code(item) for item in number.tolist()]
+        lowest = TABLE_TOP_M + top + CLEARANCE_M + self.reach_down_m
+        hand = np.maximum(HAND_HEIGHT_M, lowest)
+        turned = multiply(yaw_quaternions(yaw), quat)
+        self._start(ids, chosen, hand, turned, TABLE_TOP_M + height)
+        self.top_m[ids] = top - height
+        self._shown[ids] = chosen
+        if self.vision is not None:
+            other = self.options.get(CLOUD_OF, self.object)[ids]
+            self._shown[ids] = np.where(other < 0, chosen, other)
+            self.vision.prepare(self._shown[ids])
+        self._code[ids] = [self.code(item) for item in chosen.tolist()]
         self.goal[ids] = 0.0, 0.0, NOMINAL_HEIGHT_M + LIFT_M
         if self.lift_relative:
             rest = TABLE_TOP_M + height
@@ -270,30 +233,6 @@ class GraspBatch(MujocoBatch):
         self._action[ids] = 0.0
         self.success.reset(ids)
         self._state = self.grasp_state()
-
-    def _resting(
-        self, number: IntArray, pose: IntArray, draw: FloatArray
-    ) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Return the poses that episodes start in.
-
-        Args:
-            number: of the object, (n,).
-            pose: of its stable pose, or -1, (n,).
-            draw: in [0, 1), chooses where the pose is -1, (n,).
-
-        Returns:
-            Quaternion (n, 4), height (n,) of the origin and top (n,) above the table in m.
-        """
-        quat, height, top = np.empty((len(number), 4)), np.empty(len(number)), np.empty(len(number))
-        for row, (item, wanted) in enumerate(zip(number.tolist(), pose.tolist(), strict=True)):
-            poses = self.items[item].poses
-            count = len(poses.height)
-            if wanted < 0:
-                wanted = int(np.searchsorted(poses.chance, draw[row], side="right"))
-            place = wanted % count
-            quat[row], height[row] = poses.quaternion[place], poses.height[place]
-            top[row] = poses.top[place]
-        return quat, height, top
 
     def code(self, number: int) -> FloatArray:
         """Return the geometry code of an object by number, (64,)."""
@@ -306,30 +245,13 @@ class GraspBatch(MujocoBatch):
     ) -> tuple[FloatArray, BoolArray, Info]:
         action = np.clip(actions[SOLE_AGENT].astype(np.float64), -1.0, 1.0)
         self._action[:] = action
-        self._wrench[:, self._palm, :3] = FORCE_N * action[:, :3]
-        self._wrench[:, self._palm, 3:] = TORQUE_NM * action[:, 3:6]
-        self._advance(self._low + 0.5 * (action[:, 6:] + 1.0) * self._span, active)
+        self._act(action, active)
         distances = self.distances()
         rewards = reward(distances, action[:, 2], self._lifted, self._high)
         self.success.update(distances.goal)
         if self.failed.any():
             rewards[self.failed] = _FAILURE_REWARD
         return rewards[:, None], self.failed.copy(), self._describe(distances)
-
-    def _run(self, ids: IntArray | None) -> None:
-        # Positions and velocities of bodies are then those after the last physics step, not before.
-        self.batch.step(ids, nstep=self.frame_skip, stage=int(mujoco.mjtStage.mjSTAGE_VEL))
-
-    def grasp_state(self) -> GraspState:
-        """Return where object, palm and fingertips are, as new arrays."""
-        parts, thing = self._parts, self._object_at
-        position, quat = self._xpos[:, parts], self._xquat[:, parts]
-        points = position + rotate(quat, self._points)
-        motion = self.qpos[:, thing : thing + 7].copy()
-        return GraspState(
-            *(motion[:, :3], motion[:, 3:], points[:, 0], quat[:, 0]),
-            *(points[:, 1:], position[:, 1:], quat[:, 1:]),
-        )
 
     def distances(self) -> Distances:
         """Return what rewards are functions of, in the present state."""
@@ -352,42 +274,25 @@ class GraspBatch(MujocoBatch):
         }
 
     def _observe(self) -> dict[str, Array]:
-        layout, state = self.layout, self._state
+        seen = self.state_observation()
+        if self.vision is None:
+            return {SOLE_AGENT: seen}
+        leak = self._official_leak() if self.vision.kind == OFFICIAL_LEAK else None
+        bodies, own = (self._xpos, self._xquat), seen[:, self.layout.proprioception]
+        return {SOLE_AGENT: self.vision.observe(own, leak, self.batch, bodies, self._shown)}
+
+    def _official_leak(self) -> FloatArray:
+        state, palm = self._state, self._xpos[:, self._palm]
+        object_ = state.object_position, state.object_quaternion
+        return official_leak(palm, state.palm_quaternion, *object_, self.qpos[:, self._joint_qpos])
+
+    def state_observation(self) -> Array:
+        """Return the observation of a state policy, (num_envs, 300), whatever is shown instead."""
+        layout = self.layout
         found = np.zeros((self.num_envs, layout.size), dtype=np.float32)
-        angles = self.qpos[:, self._joint_qpos] - self._joint_low
-        found[:, layout.joint_position] = 2.0 * angles / self._joint_span - 1.0
-        found[:, layout.joint_velocity] = VELOCITY_SCALE * self.qvel[:, self._joint_dofs]
-        found[:, layout.joint_force] = FORCE_SCALE * self._torque[:, self._joint_dofs]
-        found[:, layout.fingertips] = tip_states(
-            state, self._cvel[:, self._tips], self._center[:, self._palm]
-        )
-        found[:, layout.fingertip_force] = FORCE_SCALE * tip_forces(
-            state, self._tip_force, self._tip_weight, self._tip_center
-        )
-        found[:, layout.palm] = state.palm
-        found[:, layout.hand_rotation] = euler_xyz(state.palm_quaternion)
+        self._write_state(found, self._state)
         found[:, layout.action] = self._action
-        found[:, layout.object_position] = state.object_position
-        found[:, layout.object_quaternion] = state.object_quaternion[:, [1, 2, 3, 0]]
-        dof = self._object_dof
-        found[:, layout.object_velocity] = self.qvel[:, dof : dof + 3]
-        spin = rotate(state.object_quaternion, self.qvel[:, dof + 3 : dof + 6])
-        found[:, layout.object_spin] = VELOCITY_SCALE * spin
-        found[:, layout.goal] = self.goal - state.object_position
+        found[:, layout.goal] = self.goal - self._state.object_position
         found[:, layout.code] = CODE_SCALE * self._code
         np.clip(found, -LIMIT, LIMIT, out=found)
-        return {SOLE_AGENT: found}
-
-    def render(self, index: int = 0) -> npt.NDArray[np.uint8]:
-        """Draw one environment off-screen: (480, 480, 3) uint8.
-
-        Raises:
-            PkubenchError: no OpenGL can be found; the message names the Debian packages.
-        """
-        item = self.items[int(self.object[index])]
-        if self._camera is not None and self._camera.item is not item:
-            self.close()
-        if self._camera is None:
-            self._camera = ScenePicture(self._settings, item, self.frame_size)
-        picture: npt.NDArray[np.uint8] = self._camera.draw(self.qpos[index])
-        return picture
+        return found

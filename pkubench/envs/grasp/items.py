@@ -10,7 +10,7 @@ import numpy as np
 
 from pkubench.envs.core.batch import FloatArray
 from pkubench.envs.grasp.rotations import rotate
-from pkubench.envs.grasp.scene import Part
+from pkubench.envs.grasp.scene import ScaledPart
 
 if TYPE_CHECKING:
     from pkubench.envs.grasp.objects.model import GraspObject
@@ -115,9 +115,9 @@ class Solid:
         return self.object.family
 
     @property
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[ScaledPart]:
         """Its parts at this scale."""
-        return [Part(self.scale * part.vertices, part.faces) for part in self.object.parts]
+        return [ScaledPart(self.scale * part.vertices, part.faces) for part in self.object.parts]
 
     @functools.cached_property
     def poses(self) -> RestingPoses:

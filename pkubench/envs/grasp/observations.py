@@ -38,11 +38,11 @@ class Layout:
     joint_velocity: slice
     """0.2 rad/s."""
     joint_force: slice
-    """10 x the actuators' torque in N m."""
+    """10 x the actuators' torque in N m, in the last physics step."""
     fingertips: slice
     """Of each: position (m), quaternion (x, y, z, w), velocity (m/s), angular velocity (rad/s)."""
     fingertip_force: slice
-    """10 x force (N) and torque (N m) on each, in its frame."""
+    """10 x force (N) and torque (N m) on each, in its frame, in the last physics step."""
     palm: slice
     """Position of the palm's center in m."""
     hand_rotation: slice

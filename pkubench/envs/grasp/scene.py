@@ -15,7 +15,8 @@ import mujoco
 import numpy as np
 
 from pkubench.envs.core.batch import FloatArray
-from pkubench.envs.grasp.hands import Hand
+from pkubench.envs.grasp.hands import OBJECT_NAME, ROOT_JOINT, SCENE_GEOMS, Hand, one_line
+from pkubench.errors import ConfigError
 
 TIMESTEP_S = 1.0 / 120.0
 SUBSTEPS = 2
@@ -28,7 +29,7 @@ LINEAR_DAMPING = 100.0
 ANGULAR_DAMPING = 2.0
 """Drag on the hand's rotation, in N m s/rad."""
 CAMERA = "scene"
-HAND_JOINT, OBJECT = "hand", "object"
+HAND_JOINT, OBJECT = ROOT_JOINT, OBJECT_NAME
 FILLER = "filler"
 _FILLER_M = 0.001
 _ITERATIONS = 10
@@ -38,7 +39,7 @@ _OBJECT = (0.85, 0.45, 0.25, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class ScaledPart:
     """A convex part of an object at its final size, in the object's frame."""
 
     vertices: FloatArray
@@ -60,7 +61,7 @@ class SceneSettings:
 
 def compile_scene(
     settings: SceneSettings,
-    meshes: Sequence[Part] = (),
+    meshes: Sequence[ScaledPart] = (),
     slots: int = 1,
     is_drawn: bool = False,
 ) -> Any:
@@ -74,6 +75,26 @@ def compile_scene(
         is_drawn: with what is seen and touches nothing.
     """
     spec = settings.hand.spec(is_drawn)
+    try:
+        _complete(spec, settings, meshes, slots, is_drawn)
+        model = spec.compile()
+    except ValueError as error:  # a name of the user's hand that the scene has, too
+        if not settings.hand.path:
+            raise
+        raise ConfigError(
+            f"the hand {settings.hand.path!r} does not fit the scene: {one_line(error)}"
+        ) from error
+    drag = model.joint(HAND_JOINT).dofadr[0]
+    hand_mass = float(model.body(settings.hand.palm).subtreemass[0])
+    model.dof_damping[drag : drag + 3] = LINEAR_DAMPING * hand_mass
+    model.dof_damping[drag + 3 : drag + 6] = ANGULAR_DAMPING
+    return model
+
+
+def _complete(
+    spec: Any, settings: SceneSettings, meshes: Sequence[ScaledPart], slots: int, is_drawn: bool
+) -> None:
+    """Add all that is not the hand."""
     _set_options(spec)
     _finish_hand(spec)
     add_meshes(spec, meshes)
@@ -85,19 +106,13 @@ def compile_scene(
     for geom in spec.geoms:
         geom.friction = np.array([settings.friction, 0.005, 0.0001])
         geom.condim = 3
-    model = spec.compile()
-    drag = model.joint(HAND_JOINT).dofadr[0]
-    hand_mass = float(model.body(settings.hand.palm).subtreemass[0])
-    model.dof_damping[drag : drag + 3] = LINEAR_DAMPING * hand_mass
-    model.dof_damping[drag + 3 : drag + 6] = ANGULAR_DAMPING
-    return model
 
 
-def add_meshes(spec: Any, meshes: Sequence[Part]) -> None:
+def add_meshes(spec: Any, meshes: Sequence[ScaledPart]) -> None:
     """Add parts as meshes, in order, and the filler."""
     tetrahedron = _FILLER_M * np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1.0]])
     sides = np.array([[0, 2, 1], [0, 1, 3], [0, 3, 2], [1, 2, 3]], dtype=np.int32)
-    for number, part in enumerate((*meshes, Part(tetrahedron, sides))):
+    for number, part in enumerate((*meshes, ScaledPart(tetrahedron, sides))):
         mesh = spec.add_mesh(name=FILLER if number == len(meshes) else f"part {number}")
         mesh.uservert = part.vertices.ravel()
         mesh.userface = part.faces.ravel()
@@ -134,14 +149,14 @@ def _finish_hand(spec: Any) -> None:
 def _add_table(spec: Any) -> None:
     half = TABLE_TOP_M / 2
     spec.worldbody.add_geom(
-        name="table",
+        name=SCENE_GEOMS[0],
         type=mujoco.mjtGeom.mjGEOM_BOX,
         size=[0.5, 0.5, half],
         pos=[0.0, 0.0, half],
         rgba=_TABLE,
     )
     spec.worldbody.add_geom(
-        name="floor", type=mujoco.mjtGeom.mjGEOM_PLANE, size=[5.0, 5.0, 0.1], rgba=_FLOOR
+        name=SCENE_GEOMS[1], type=mujoco.mjtGeom.mjGEOM_PLANE, size=[5.0, 5.0, 0.1], rgba=_FLOOR
     )
 
 

@@ -15,16 +15,16 @@ import numpy as np
 
 from pkubench.envs.core.batch import SOLE_AGENT, BoolArray, FloatArray
 from pkubench.envs.grasp.grasp_batch import GraspBatch
-from pkubench.envs.grasp.items import Item
+from pkubench.envs.grasp.hands import SHADOW_HAND
 from pkubench.envs.grasp.open_loop import (
     CLOSE_STEPS,
     JOINTS,
     LIFT_STEPS,
     OFFSET,
     REACH_STEPS,
-    SCRIPT_SIZE,
     TURN,
     ScriptAgent,
+    grip_of,
 )
 from pkubench.envs.grasp.rewards import HOLD_STEPS
 from pkubench.errors import ConfigError
@@ -72,13 +72,14 @@ def search(env: GraspBatch, seed: int, *, start: int = 0, number: int = 0) -> It
     """Search for a script, round by round, endlessly.
 
     Args:
-        env: the population is its number of environments; its hand is the ShadowHand.
+        env: the population is its number of environments.
         seed: of the search.
         start: seed of the episode: pose and yaw of the object.
         number: of the object among the environment's.
 
     Raises:
-        ConfigError: the environments are too few, or their episodes too short.
+        ConfigError: the environments are too few, their episodes too short, or actuators of the
+            hand turn no joints.
     """
     count = env.num_envs
     if count < 2 * _ELITE_SHARE:
@@ -87,10 +88,12 @@ def search(env: GraspBatch, seed: int, *, start: int = 0, number: int = 0) -> It
     if limit is not None and limit < EPISODE_STEPS:
         raise ConfigError(f"a search needs episodes of {EPISODE_STEPS} steps, got {limit}")
     random = np.random.default_rng(seed)
-    mean, spread = _first_distribution(env.items[number])
+    env.reset(np.full(count, start, dtype=np.int64), options={"object": number})
+    means, spread = _first_distribution(env)
+    mean = means[0]
     least, begun, episodes = _LEAST_SPREAD * spread, time.process_time(), 0
     while True:
-        scripts = mean + spread * random.normal(size=(count, SCRIPT_SIZE))
+        scripts = mean + spread * random.normal(size=(count, len(mean)))
         scripts[0] = mean
         scores, reached, held = play(env, scripts, start, number)
         elite = scripts[np.argsort(-scores)[: max(8, count // _ELITE_SHARE)]]
@@ -102,20 +105,30 @@ def search(env: GraspBatch, seed: int, *, start: int = 0, number: int = 0) -> It
         yield Round(scripts, scores, reached, held, mean.copy(), episodes, spent)
 
 
-def first_scripts(item: Item, count: int, random: np.random.Generator) -> FloatArray:
-    """Return scripts of the first round for an object, (count, 24)."""
-    mean, spread = _first_distribution(item)
-    scripts: FloatArray = mean + spread * random.normal(size=(count, SCRIPT_SIZE))
+def first_scripts(env: GraspBatch, random: np.random.Generator) -> FloatArray:
+    """Return a script of the first round for each of the episodes that have just been started.
+
+    Returns:
+        (num_envs, 6 + actuators).
+    """
+    mean, spread = _first_distribution(env)
+    scripts: FloatArray = mean + spread * random.normal(size=mean.shape)
     return scripts
 
 
-def _first_distribution(item: Item) -> tuple[FloatArray, FloatArray]:
-    """Return mean and standard deviation of the first round's scripts, (24,) each."""
-    top = float(item.poses.top.max() - item.poses.height.max())
-    mean, spread = np.zeros(SCRIPT_SIZE), np.empty(SCRIPT_SIZE)
-    mean[OFFSET], spread[OFFSET] = _FIRST_OFFSET_M + np.array([0.0, 0.0, top]), 0.015
-    mean[TURN], spread[TURN] = 0.0, 0.1
-    mean[JOINTS], spread[JOINTS] = _FIRST_JOINTS, 0.3
+def _first_distribution(env: GraspBatch) -> tuple[FloatArray, FloatArray]:
+    """Return means (num_envs, size) and standard deviations (size,) of the first round's scripts.
+
+    The palm of each is to be above the object as it lies in the pose that its episode starts in.
+    """
+    size, is_shadow = 6 + env.model.nu, env.hand == SHADOW_HAND
+    mean, spread = np.zeros((env.num_envs, size)), np.full(size, 0.3)
+    mean[:, OFFSET], spread[OFFSET] = _FIRST_OFFSET_M, 0.015
+    if not is_shadow:  # its fingertips, not its root, are to reach down to the object
+        mean[:, 2] = 0.5 * env.reach_down_m
+    mean[:, 2] += env.top_m
+    spread[TURN] = 0.1
+    mean[:, JOINTS] = _FIRST_JOINTS if is_shadow else 0.0
     return mean, spread
 
 
@@ -128,13 +141,13 @@ def play(
         Scores, whether the goal was reached, whether it was held, each (num_envs,).
     """
     seeds = np.full(env.num_envs, start, dtype=np.int64)
-    observations, info = env.reset(seeds, options={"object": number})
-    agent = ScriptAgent(scripts)
+    _, info = env.reset(seeds, options={"object": number})
+    agent = ScriptAgent(scripts, grip_of(env))
     state, active = agent.begin(seeds), np.ones(env.num_envs, dtype=np.bool_)
     total = np.zeros(env.num_envs)
     for moment in range(EPISODE_STEPS):
-        action, state = agent.act(observations[SOLE_AGENT], state, active)
-        observations, rewards, _, _, info = env.step({SOLE_AGENT: action})
+        action, state = agent.act(env.state_observation(), state, active)
+        _, rewards, _, _, info = env.step({SOLE_AGENT: action})
         if moment >= REACH_STEPS:
             total += rewards[:, 0]
     held = info["success_hold"]

@@ -76,14 +76,21 @@ def compile_slots(settings: SceneSettings, items: Sequence[Solid], is_drawn: boo
 
     Returns:
         The scene with a model of its own. What was compiled last is kept: thousands of objects take
-        seconds, and each block of an evaluation makes the environment again.
+        seconds, and each block of an evaluation makes the environment again. A scene that is drawn
+        has one object, so that it is compiled anew and the others stay.
     """
-    found = _compiled(settings, tuple(items), is_drawn)
+    if is_drawn:
+        return _compile(settings, tuple(items), True)
+    found = _compiled(settings, tuple(items))
     return replace(found, model=copy.copy(found.model))
 
 
 @functools.lru_cache(maxsize=2)
-def _compiled(settings: SceneSettings, items: tuple[Solid, ...], is_drawn: bool) -> Slots:
+def _compiled(settings: SceneSettings, items: tuple[Solid, ...]) -> Slots:
+    return _compile(settings, items, False)
+
+
+def _compile(settings: SceneSettings, items: tuple[Solid, ...], is_drawn: bool) -> Slots:
     meshes = [part for item in items for part in item.parts]
     count = max(len(item.object.parts) for item in items)
     model = compile_scene(settings, meshes, count, is_drawn)

@@ -8,6 +8,7 @@ import mujoco
 import numpy as np
 
 from pkubench.envs.core.batch import FloatArray
+from pkubench.envs.core.seeding import IntArray
 from pkubench.envs.grasp.hands import Hand
 from pkubench.envs.grasp.rotations import conjugate, cross, rotate
 from pkubench.envs.grasp.scene import HAND_JOINT
@@ -56,7 +57,8 @@ def tip_forces(
     Args:
         state: of the same moment.
         measured: by MuJoCo's sensors, which include the weight; it does not act on this hand.
-        weight: force that carries each fingertip, (n, 3) in N.
+        weight: force that carries each fingertip, (n, 3) in N; it turns by ``state``, which is one
+            physics step later than what was measured.
         center: center of mass of each fingertip in its frame, (n, 3) in m.
     """
     found = measured.reshape(len(measured), -1, 2, 3).copy()
@@ -66,13 +68,18 @@ def tip_forces(
     return found.reshape(len(measured), -1)
 
 
+def hand_geoms(model: Any, hand: Hand) -> IntArray:
+    """Return the numbers of the geoms by which the hand touches, (n,)."""
+    is_hand = model.body_rootid[model.geom_bodyid] == model.body(hand.palm).id
+    return np.flatnonzero(is_hand & (model.geom_contype > 0))
+
+
 def reach_below_root(model: Any, hand: Hand) -> float:
     """Return how far the open hand reaches below its root at the start of an episode, in m."""
     data, root = mujoco.MjData(model), int(model.joint(HAND_JOINT).qposadr[0])
     data.qpos[root : root + 7] = (0, 0, 0, *hand.start_quat)
     mujoco.mj_kinematics(model, data)
-    is_hand = model.body_rootid[model.geom_bodyid] == model.body(hand.palm).id
-    solid = is_hand & (model.geom_contype > 0)
+    solid = hand_geoms(model, hand)
     up = data.geom_xmat[solid].reshape(-1, 3, 3)[:, 2]
     middle, half = np.split(model.geom_aabb[solid], 2, axis=1)
     lowest = data.geom_xpos[solid, 2] + (up * middle).sum(axis=1) - (abs(up) * half).sum(axis=1)

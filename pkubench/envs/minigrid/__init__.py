@@ -29,7 +29,8 @@ ENV_FAMILIES = (
     EnvFamily(
         prefix="minigrid",
         entry_point="pkubench.envs.minigrid.named:NamedLevel",
-        traits=Traits(action="discrete"),  # those that MiniGrid plays have no list of missions
+        # found out by making it: levels that MiniGrid itself plays have no list of missions
+        traits=None,
         extra="minigrid",
         engines=("minigrid",),
     ),

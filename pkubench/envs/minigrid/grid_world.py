@@ -61,7 +61,7 @@ class GridWorld(BatchEnv):
         """
         for name in levels:
             if name not in FAMILIES:
-                raise UnknownName("MiniGrid level that is made here", name, FAMILIES)
+                raise UnknownName("MiniGrid level with a fast engine", name, FAMILIES)
         self.levels = tuple(levels)
         limits = [FAMILIES[name].max_steps for name in levels]
         self._max_steps: IntArray = np.array(limits, dtype=np.int64)

@@ -1,4 +1,7 @@
-"""Levels by MiniGrid's names: ``minigrid:DoorKey-8x8-v0``, ``minigrid:BabyAI-GoToLocal-v0``."""
+"""Levels by MiniGrid's names: ``minigrid:DoorKey-8x8-v0``, ``minigrid:BabyAI-GoToLocal-v0``.
+
+``minigrid:DoorKey-8x8-v0,LavaGapS7-v0`` is both side by side, as in the multitask environments.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from gymnasium import spaces
 from pkubench.envs.core.batch import SOLE_AGENT, Array, BatchEnv, BoolArray, FloatArray, Info
 from pkubench.envs.core.seeding import IntArray
 from pkubench.envs.minigrid.catalogue import FAMILIES
-from pkubench.envs.minigrid.grid_world import GridWorld
+from pkubench.envs.minigrid.grid_world import GridWorld, MixedLevels
 from pkubench.errors import MissingExtra, UnknownName
 
 PREFIX = "minigrid:"
@@ -25,17 +28,25 @@ class NamedLevel(BatchEnv):
     """A level of MiniGrid or BabyAI by its registered name, with or without ``MiniGrid-``.
 
     Making one gives a :class:`GridWorld` where the level is made here, and an
-    :class:`OriginalLevel` otherwise.
+    :class:`OriginalLevel` otherwise. Several names with commas between them give
+    :class:`MixedLevels`, if all of them are made here.
     """
 
     def __new__(  # type: ignore[misc]
         cls, num_envs: int = 1, max_episode_steps: int | None = -1, *, game: str
     ) -> BatchEnv:
-        """Make ``num_envs`` environments of the level ``game``."""
+        """Make ``num_envs`` environments of the level ``game``.
+
+        Raises:
+            UnknownName: there is no such level, or one of several is not made here.
+            MissingExtra: MiniGrid is not installed, and has to play it.
+        """
         name = game.removeprefix(PREFIX)
-        own = name.removeprefix("MiniGrid-")
-        if own in FAMILIES:
-            return GridWorld(num_envs, max_episode_steps, (own,), False)
+        own = tuple(each.strip().removeprefix("MiniGrid-") for each in name.split(","))
+        if len(own) > 1:
+            return MixedLevels(num_envs, max_episode_steps, own)
+        if own[0] in FAMILIES:
+            return GridWorld(num_envs, max_episode_steps, own, False)
         return OriginalLevel(num_envs, max_episode_steps, name)
 
 

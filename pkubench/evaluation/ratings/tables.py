@@ -216,6 +216,7 @@ def _as_kind(results: RunTables, kind: str, name: str) -> RunTables:
     is_shares = bool(mean.min() >= 0.0 and mean.max() <= 1.0)
     if not kind:
         if not meets_itself:
+            _check_tasks(results, name)
             kind = "scores"
         elif is_shares and is_antisymmetric(mean - 0.5):
             kind = "wins"
@@ -233,6 +234,29 @@ def _as_kind(results: RunTables, kind: str, name: str) -> RunTables:
     elif kind == "payoffs":
         tables = 0.5 * (tables - flipped)
     return replace(results, kind=kind, tables=tables)  # type: ignore[arg-type]
+
+
+def _check_tasks(results: RunTables, name: str) -> None:
+    """Check that columns are of tasks: agents that meet each other would be rated by half a table.
+
+    Raises:
+        RecordError: some are of agents.
+    """
+    agents = [column for column in results.columns if column in results.names]
+    if not agents:
+        return
+    lacking = [row for row in results.names if row not in results.columns]
+    if lacking:
+        why = f"{lacking[0]} has no column"
+    elif len(results.columns) > len(results.names):
+        other = next(column for column in results.columns if column not in results.names)
+        why = f"{other} has no row"
+    else:
+        why = "the columns are in another order than the rows"
+    raise RecordError(
+        f"{name} has columns of agents, such as {agents[0]}, but {why}: agents that meet each "
+        "other are rows and columns, in one order; if the columns are tasks, --kind scores says so"
+    )
 
 
 Parsed = tuple[tuple[str, ...], tuple[str, ...], Floats]

@@ -13,6 +13,7 @@ import functools
 import logging
 import os
 import pickle
+import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -33,6 +34,8 @@ from pkubench.tasks.records import EpisodeRecord, parse_record
 
 ADDRESS = "RAY_ADDRESS"
 """Environment variable that names the cluster's head, as Ray reads it."""
+AUTO = "auto"
+"""The cluster that runs on this machine."""
 RETRIES = 3
 """How often a block is played again whose worker was lost."""
 _AHEAD = 2
@@ -93,6 +96,26 @@ class RayBackend:
         return answer
 
 
+def _check_reachable(address: str) -> None:
+    """Check that something listens where a cluster's head should be; Ray prints pages otherwise.
+
+    Raises:
+        ConfigError: nothing does, or it is no address.
+    """
+    if address == AUTO:
+        return
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdecimal():
+        raise ConfigError(f"{ADDRESS}={address} is not HOST:PORT of a cluster's head")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10.0).close()
+    except (OSError, OverflowError) as error:
+        raise ConfigError(
+            f"no Ray cluster answers at {ADDRESS}={address} ({error}); start one there with `ray "
+            f"start --head`, or leave {ADDRESS} out for the one on this machine"
+        ) from None
+
+
 def connect() -> tuple[Any, bool]:
     """Return Ray, connected to a cluster, and whether this call connected it.
 
@@ -106,9 +129,10 @@ def connect() -> tuple[Any, bool]:
         raise MissingExtra("cluster", "--backend ray") from None
     if ray.is_initialized():
         return ray, False
+    _check_reachable(os.environ.get(ADDRESS, AUTO))
     try:
         ray.init(
-            address=os.environ.get(ADDRESS, "auto"),
+            address=os.environ.get(ADDRESS, AUTO),
             log_to_driver=False,
             logging_level=logging.ERROR,
         )

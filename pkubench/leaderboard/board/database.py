@@ -123,7 +123,7 @@ def _connect(where: str) -> sql.Engine:
     """Return the engine of a file of SQLite, ``:memory:``, or a database by its URL.
 
     Raises:
-        StorageError: the file's folder cannot be made.
+        StorageError: the file or its folder cannot be made.
     """
     if "://" in where:
         url = sql.make_url(where)
@@ -132,8 +132,10 @@ def _connect(where: str) -> sql.Engine:
         if path is not None:
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
+                # It holds the key of the secret episodes; SQLite's other files get the same mode.
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
             except OSError as error:
-                raise StorageError(f"cannot make {path.parent}: {error.strerror}") from error
+                raise StorageError(f"cannot make {path}: {error.strerror}") from error
         url = sql.URL.create("sqlite", database=None if path is None else str(path))
     if url.get_backend_name() == "postgresql":
         return _postgresql(url)

@@ -1,10 +1,10 @@
 """The command line of bubblewrap, and the limits of what runs in it.
 
 The sandbox has no network, a root of its own in which everything is read-only but ``/tmp`` (in
-memory, of limited size), its own processes, no capabilities, no way to gain privileges, and no user
-namespaces inside. Memory, processes and processor time are limited by ``prlimit`` (util-linux),
-which starts the interpreter: no Python runs before the limits hold, so nothing submitted can
-replace what sets them.
+memory, of limited size), its own processes, no capabilities, no way to gain privileges, and no
+user namespaces inside; a filter refuses system calls that no agent needs. Memory, processes and
+processor time are limited by ``prlimit`` (util-linux), which starts the interpreter: no Python runs
+before the limits hold, so nothing submitted can replace what sets them.
 
 Linux does not apply the limit of processes to root. A worker that runs as root therefore starts the
 sandbox as the user 65534 (``nobody``); since that user may not be allowed to read the folders of
@@ -14,6 +14,7 @@ the interpreter, a first bubblewrap makes them reachable.
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -23,7 +24,8 @@ from functools import cache
 from pathlib import Path
 
 import pkubench.errors as errors
-from pkubench.errors import RefusedError
+from pkubench.errors import ConfigError, RefusedError
+from pkubench.leaderboard.sandbox.syscalls import MACHINES, syscall_filter
 
 NOBODY = 65534
 AGENT = "/agent"
@@ -42,7 +44,7 @@ class SandboxLimits:
     """What an agent in a sandbox may use."""
 
     memory: int = 4 << 30
-    """Bytes of address space, of each process."""
+    """Bytes of address space of each process, and in memory of all together."""
     processes: int = 16
     """Processes and threads together."""
     cpu_s: int = 4 * 3600
@@ -61,6 +63,7 @@ def sandbox_command(
     program: Sequence[str],
     folder: Path,
     limits: SandboxLimits,
+    syscalls: int,
     variables: Mapping[str, str] | None = None,
 ) -> list[str]:
     """Return the command that runs a program in a sandbox.
@@ -71,6 +74,7 @@ def sandbox_command(
         program: command line inside.
         folder: holds the submitted files; read-only as ``/agent`` inside.
         limits: what the program and all that it starts may use.
+        syscalls: descriptor of a file that is passed on, with the filter of system calls.
         variables: environment inside, besides ``PATH``, ``HOME`` and those of Python.
 
     Raises:
@@ -79,7 +83,7 @@ def sandbox_command(
     check_bubblewrap()
     inner = [
         *(_bwrap(), "--unshare-all", "--unshare-user", "--disable-userns"),
-        *("--die-with-parent", "--new-session", "--clearenv"),
+        *("--seccomp", str(syscalls), "--die-with-parent", "--new-session", "--clearenv"),
         *("--setenv", "PATH", "/usr/bin:/bin", "--setenv", "HOME", "/tmp"),
         # Without the submitted files: a sitecustomize.py or json.py there must not be imported.
         *("--setenv", "PYTHONPATH", str(_PACKAGE.parent)),
@@ -120,6 +124,20 @@ def check_bubblewrap() -> None:
         raise NoSandbox(f"submitted code runs in a sandbox only, and {problem}")
 
 
+def check_unreadable(path: Path, what: str) -> None:
+    """Check that what runs in a sandbox cannot read a file.
+
+    Raises:
+        ConfigError: it could, and where else to put it.
+    """
+    found = path.resolve()
+    for folder in (Path("/usr"), *_prefixes()):
+        if found.is_relative_to(folder):
+            raise ConfigError(
+                f"{what} {path} is in {folder}, which submitted code can read; move it elsewhere"
+            )
+
+
 @cache
 def _problem() -> str:
     if sys.platform != "linux" or shutil.which("bwrap") is None:
@@ -128,23 +146,28 @@ def _problem() -> str:
         return "setpriv is not installed (on Debian or Ubuntu: apt-get install util-linux)"
     if not Path("/usr/bin/prlimit").exists():
         return "prlimit is not installed (on Debian or Ubuntu: apt-get install util-linux)"
+    if syscall_filter() is None:
+        known = " and ".join(sorted(MACHINES))
+        return f"its filter of system calls is for {known}, not for {platform.machine()}"
     probe = [
         *_as_nobody(None),
         *(_bwrap(), "--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent"),
         *_usr(),
-        *("--proc", "/proc", "--", "/usr/bin/true"),
+        # The filter comes on standard input.
+        *("--seccomp", "0", "--proc", "/proc", "--", "/usr/bin/true"),
     ]
     try:
         done = subprocess.run(
-            probe, env={}, capture_output=True, text=True, check=False, timeout=30.0
+            probe, env={}, input=syscall_filter(), capture_output=True, check=False, timeout=30.0
         )
     except subprocess.TimeoutExpired:
         return "bubblewrap does not answer here"
     if done.returncode == 0:
         return ""
+    reason = done.stderr.decode(errors="replace").strip()[:200]
     return (
-        f"bubblewrap does not work here ({done.stderr.strip()[:200]}); it needs version 0.8 and "
-        "unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone=1, "
+        f"bubblewrap does not work here ({reason}); it needs version 0.8 and unprivileged user "
+        "namespaces (sysctl kernel.unprivileged_userns_clone=1, "
         "user.max_user_namespaces above 0; in Docker: --security-opt seccomp=unconfined)"
     )
 

@@ -8,15 +8,19 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from pkubench.errors import AgentError
 from pkubench.evaluation.run.failures import printable
 from pkubench.leaderboard.sandbox.bubblewrap import AGENT, SandboxLimits, sandbox_command
 from pkubench.leaderboard.sandbox.frames import Array, Frame, FrameError, Kind, pack, read
+from pkubench.leaderboard.sandbox.memory import watch_memory
+from pkubench.leaderboard.sandbox.syscalls import syscall_filter
 
 _ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
 
@@ -44,19 +48,29 @@ class SandboxProcess:
         self.limits = limits
         if command is None and os.geteuid() == 0:
             _open_to_others(folder)
-        self._command = command or sandbox_command(inside_program(), folder, limits, _ONE_THREAD)
-        self._process = subprocess.Popen(
-            self._command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={} if command is None else None,
-            cwd="/",
-            start_new_session=True,
-            bufsize=0,
+        with contextlib.ExitStack() as stack:
+            passed = [] if command is not None else [stack.enter_context(_filter_file())]
+            self._process = subprocess.Popen(
+                command
+                or sandbox_command(inside_program(), folder, limits, passed[0], _ONE_THREAD),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env={} if command is None else None,
+                cwd="/",
+                start_new_session=True,
+                bufsize=0,
+                pass_fds=passed,
+            )
+        # An agent that nobody holds any more leaves no process behind, and no thread.
+        self._over, self._too_large = threading.Event(), threading.Event()
+        weakref.finalize(self, _end_all, self._process, self._over)
+        watch_memory(
+            self._process,
+            limits.memory,
+            self._over,
+            partial(_end_large, self._process, self._too_large),
         )
-        # An agent that nobody holds any more leaves no process behind.
-        weakref.finalize(self, _kill_group, self._process)
         assert self._process.stdin is not None and self._process.stdout is not None
         self._to, self._from = self._process.stdin.fileno(), self._process.stdout.fileno()
         os.set_blocking(self._to, False)
@@ -142,12 +156,38 @@ class SandboxProcess:
             self.kill()
             return "the agent closed the pipe"
         self.kill()
+        if self._too_large.is_set():
+            size = f"{self.limits.memory / 2**30:.3g} GB"
+            return f"its processes together used more than {size} of memory"
         number = code - 128 if code > 128 else -code
         if number == signal.SIGXCPU:
             return f"used more than {self.limits.cpu_s} s of processor time"
         if number in signal.valid_signals():
             return f"ended by {signal.Signals(number).name}"
         return f"ended with exit code {code}"
+
+
+@contextlib.contextmanager
+def _filter_file() -> Iterator[int]:
+    """Yield what bubblewrap reads the filter of system calls from."""
+    source, target = os.pipe()
+    try:
+        os.write(target, syscall_filter() or b"")
+        os.close(target)
+        yield source
+    finally:
+        os.close(source)
+
+
+def _end_all(process: subprocess.Popen[bytes], over: threading.Event) -> None:
+    over.set()
+    _kill_group(process)
+
+
+def _end_large(process: subprocess.Popen[bytes], too_large: threading.Event) -> None:
+    too_large.set()
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)  # its pipes are the other thread's to close
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
@@ -168,8 +208,11 @@ def _open_to_others(folder: Path) -> None:
 
 def inside_program() -> list[str]:
     """Return the command line of what runs inside."""
+    # The folder of the interpreter is where it is inside, even if a link led to it.
+    given = Path(sys.executable)
+    python = str(given.parent.resolve() / given.name)
     # Not -I: it would ignore PYTHONHASHSEED, on which the order of sets depends.
-    return [sys.executable, "-s", "-P", "-m", "pkubench.leaderboard.sandbox.inside", AGENT]
+    return [python, "-s", "-P", "-m", "pkubench.leaderboard.sandbox.inside", AGENT]
 
 
 def _wait(poll: select.poll, deadline: float) -> None:

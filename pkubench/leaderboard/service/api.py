@@ -15,12 +15,17 @@ from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response, StreamingResponse
 
-from pkubench.leaderboard.service.desk import Digest, DigestQuery, bearer_of, client_of, desk_of
+from pkubench.leaderboard.service.desk import (
+    LOOK_S,
+    Digest,
+    DigestQuery,
+    bearer_of,
+    client_of,
+    desk_of,
+)
 from pkubench.leaderboard.service.jobs import JobStatus
 from pkubench.leaderboard.service.uploads import check_size
 
-EVENTS_S = 0.5
-"""How often the state of a submission that somebody watches is looked up."""
 KEEP_ALIVE_S = 15.0
 """Proxies end streams in which nothing is sent for long."""
 
@@ -95,25 +100,27 @@ def read_submission(request: Request, digest: Digest) -> dict[str, Any]:
 @API.get("/submissions/{digest}/events", response_class=StreamingResponse)
 async def watch_submission(request: Request, digest: Digest) -> StreamingResponse:
     """Send the state of a submission whenever it changes, as server-sent events."""
-    queue = desk_of(request).queue
-    first = await run_in_threadpool(queue.status, digest)
+    desk = desk_of(request)
+    desk.check_watchers()
+    first = await run_in_threadpool(desk.glance, digest)
 
-    async def events() -> AsyncIterator[str]:
-        status, sent, at = first, "", time.monotonic()
-        while True:
-            text = json.dumps(status_json(status))
-            if text != sent:
-                yield f"data: {text}\n\n"
-                sent, at = text, time.monotonic()
-            elif time.monotonic() - at > KEEP_ALIVE_S:
-                yield ":\n\n"
-                at = time.monotonic()
-            if status.is_over:
-                return
-            await asyncio.sleep(EVENTS_S)
-            status = await run_in_threadpool(queue.status, digest)
+    async def events(status: JobStatus) -> AsyncIterator[str]:
+        sent, at = "", time.monotonic()
+        with desk.watching():
+            while True:
+                text = json.dumps(status_json(status))
+                if text != sent:
+                    yield f"data: {text}\n\n"
+                    sent, at = text, time.monotonic()
+                elif time.monotonic() - at > KEEP_ALIVE_S:
+                    yield ":\n\n"
+                    at = time.monotonic()
+                if status.is_over:
+                    return
+                await asyncio.sleep(LOOK_S)
+                status = await run_in_threadpool(desk.glance, digest)
 
-    return StreamingResponse(events(), media_type="text/event-stream")
+    return StreamingResponse(events(first), media_type="text/event-stream")
 
 
 @API.post("/submissions/{digest}/retry", status_code=202)

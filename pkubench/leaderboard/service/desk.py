@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
 import threading
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -37,6 +39,11 @@ from pkubench.leaderboard.submissions.bundle import read_bundle
 
 READERS = 2
 """Bundles that are read at the same time; one may unpack to a gigabyte."""
+WATCHERS, LOOK_S = 200, 0.5
+"""Submissions that are watched at the same time, and how often the state of each is looked up,
+whoever watches it."""
+KEEP_AWAY_S = 30.0
+"""After how long one who finds no place may ask again."""
 FORMS, FORM_S = 4, 600.0
 """Forms that are read at the same time, and how long reading one may take."""
 
@@ -68,6 +75,7 @@ class Desk:
         self.queue, self.pages = Queue(board.database), LivePages(board, service.address)
         self.meters = Meters()
         self.tokens, self.rates = Tokens(board.database), Rates(board.database)
+        self._seen, self._watchers = dict[str, tuple[float, JobStatus]](), 0
 
     def holder(self, token: str | None, client: str, role: Role = "submit") -> Holder:
         """Return who holds a token; a client that guesses tokens has to wait.
@@ -79,7 +87,8 @@ class Desk:
         try:
             return self.tokens.holder(token, role)
         except TokenError:
-            wait = self.rates.wait(f"wrong token:{client}"[:120], self.service.wrong_tokens)
+            key = f"wrong token:{network_of(client)}"[:120]
+            wait = self.rates.wait(key, self.service.wrong_tokens)
             if wait:
                 raise TooMany("wrong tokens", wait) from None
             raise
@@ -112,6 +121,39 @@ class Desk:
         finally:
             self._forms -= 1
 
+    def check_watchers(self) -> None:
+        """Check that one more may watch a submission.
+
+        Raises:
+            TooMany: the places are taken.
+        """
+        if self._watchers >= WATCHERS:
+            raise TooMany("watchers of submissions", KEEP_AWAY_S)
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Count who watches a submission, for as long as it is watched."""
+        self._watchers += 1
+        try:
+            yield
+        finally:
+            self._watchers -= 1
+
+    def glance(self, digest: str) -> JobStatus:
+        """Return the state of a submission, of up to half a second ago.
+
+        Raises:
+            UnknownName: it was never in the queue.
+        """
+        at, status = self._seen.get(digest, (0.0, None))
+        now = time.monotonic()
+        if status is None or now - at >= LOOK_S:
+            status = self.queue.status(digest)
+            if len(self._seen) > 2 * WATCHERS:  # those that are over, and not watched any more
+                self._seen.clear()
+            self._seen[digest] = (now, status)
+        return status
+
     def take(self, path: Path, holder: Holder) -> JobStatus:
         """Check a bundle and queue it.
 
@@ -120,6 +162,10 @@ class Desk:
         """
         with self._reading:
             bundle = read_bundle(path)
+        if bundle.manifest.kind == "code" and not self.service.takes_code:
+            raise BundleError(
+                "this board takes no code; send weights, or a policy as ONNX (`pkubench export`)"
+            )
         self.queue.add(bundle.digest, bundle.manifest.name, path.read_bytes(), holder.id)
         return self.queue.status(bundle.digest)
 
@@ -155,6 +201,18 @@ def desk_of(request: Request) -> Desk:
 def client_of(request: Request) -> str:
     """Return the address that a request comes from, as the server sees it."""
     return request.client.host if request.client else "unknown"
+
+
+def network_of(client: str) -> str:
+    """Return what wrong tokens are counted by: an IPv6 client has all of a network of 64 bits."""
+    try:
+        address = ipaddress.ip_address(client)
+    except ValueError:
+        return client
+    if address.version == 4:
+        return client
+    mapped = address.ipv4_mapped
+    return str(mapped or ipaddress.ip_network((address, 64), strict=False))
 
 
 def bearer_of(request: Request) -> str | None:

@@ -4,6 +4,9 @@ A worker leases a job by compare-and-swap on its number of attempts, which is al
 later: whoever lost the lease, because its heartbeat stopped, can neither finish the job nor report
 on it. A job whose worker was lost is leased again; after ``attempts`` it is dead, with the reason,
 until a maintainer retries it. The verdict is written in the transaction that stores the entries.
+
+Tokens take turns: the first unfinished job of each, in the order in which they were sent, then the
+second of each. So nobody waits for all that another one has sent.
 """
 
 from __future__ import annotations
@@ -105,7 +108,7 @@ class Queue:
         return is_new
 
     def lease(self, worker: str) -> Lease | None:
-        """Lease the job that has waited longest; None if there is nothing to do now.
+        """Lease the job whose turn it is; None if there is nothing to do now.
 
         Args:
             worker: names the worker in the queue.
@@ -116,7 +119,10 @@ class Queue:
             is_lost = sql.and_(JOBS.c.state == RUNNING, JOBS.c.lease_until < time)
             free = sql.or_(waits, is_lost)
             query = sql.select(JOBS.c.id, JOBS.c.digest, JOBS.c.attempt, JOBS.c.state)
-            found = connection.execute(query.where(free).order_by(JOBS.c.id).limit(16)).all()
+            turns = _turns()
+            query = query.join_from(JOBS, turns, JOBS.c.id == turns.c.id).where(free)
+            query = query.order_by(turns.c.turn, JOBS.c.id).limit(16)
+            found = connection.execute(query).all()
             for row in found:
                 # Another worker may have taken it since: then the attempt is another.
                 own = JOBS.update().where(JOBS.c.id == row.id, JOBS.c.attempt == row.attempt, free)
@@ -230,7 +236,7 @@ class Queue:
         return found[0]
 
     def unfinished(self, limit: int = 200) -> tuple[JobStatus, ...]:
-        """Return the jobs without a verdict, in the order in which they are leased."""
+        """Return the jobs without a verdict: those that run, then by their position."""
         return self._select(JOBS.c.state.in_((QUEUED, RUNNING)), limit)
 
     def recent(self, limit: int = 50) -> tuple[JobStatus, ...]:
@@ -254,19 +260,21 @@ class Queue:
         return 0.0 if first is None else max(0.0, time - float(first))
 
     def _select(self, which: Any, limit: int, *order: Any) -> tuple[JobStatus, ...]:
-        before = JOBS.alias()
-        ahead = sql.select(sql.func.count()).where(
-            before.c.state == QUEUED, before.c.id <= JOBS.c.id
+        turns = _turns()
+        waiting = (
+            sql.select(
+                turns.c.id,
+                sql.func.row_number().over(order_by=(turns.c.turn, turns.c.id)).label("position"),
+            )
+            .where(turns.c.state == QUEUED)
+            .subquery()
         )
         query = (
-            sql.select(
-                JOBS,
-                TOKENS.c.name.label("submitter"),
-                ahead.scalar_subquery().label("position"),
-            )
+            sql.select(JOBS, TOKENS.c.name.label("submitter"), waiting.c.position)
             .join_from(JOBS, TOKENS, isouter=True)
+            .join(waiting, waiting.c.id == JOBS.c.id, isouter=True)
             .where(which)
-            .order_by(*order, JOBS.c.id)
+            .order_by(*order, sql.func.coalesce(waiting.c.position, 0), JOBS.c.id)
             .limit(limit)
         )
         with self._database.transaction("read") as connection:
@@ -277,7 +285,7 @@ class Queue:
                 name=row.name,
                 submitter=row.submitter,
                 state=row.state,
-                position=row.position if row.state == QUEUED else None,
+                position=row.position,
                 attempt=row.attempt,
                 created_at=row.created_at,
                 finished_at=row.finished_at,
@@ -287,6 +295,13 @@ class Queue:
             )
             for row in rows
         )
+
+
+def _turns() -> sql.Subquery:
+    """Return the jobs without a verdict, each with its number among those of its token."""
+    turn = sql.func.row_number().over(partition_by=JOBS.c.token, order_by=JOBS.c.id)
+    query = sql.select(JOBS.c.id, JOBS.c.state, turn.label("turn"))
+    return query.where(JOBS.c.state.in_((QUEUED, RUNNING))).subquery()
 
 
 def _was_last(attempt: int) -> bool:

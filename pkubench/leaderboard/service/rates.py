@@ -14,6 +14,9 @@ import sqlalchemy as sql
 from pkubench.leaderboard.board.database import Database, insert_if_new, now
 from pkubench.leaderboard.board.tables import RATES
 
+FORGOTTEN_S = 86_400.0
+"""Keys that have been at rest for so long are removed: a new one is the same."""
+
 
 class Rate(NamedTuple):
     """At most ``requests`` at once, and as many in each ``period_s`` seconds after that."""
@@ -41,7 +44,9 @@ class Rates:
         with self._database.transaction() as connection:
             time = now(connection) if time is None else time
             latest = time + rate.period_s - interval
-            insert_if_new(connection, RATES, key=key, arrival=0.0)
+            if insert_if_new(connection, RATES, key=key, arrival=time):
+                old = RATES.c.arrival < time - FORGOTTEN_S
+                connection.execute(RATES.delete().where(old))
             own = RATES.c.key == key
             start = sql.case((RATES.c.arrival > time, RATES.c.arrival), else_=time)
             update = RATES.update().where(own, RATES.c.arrival <= latest)

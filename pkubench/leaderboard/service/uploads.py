@@ -25,6 +25,8 @@ class Service:
     """Submissions of each token."""
     wrong_tokens: Rate = WRONG_TOKENS
     """Requests with a wrong token from each address."""
+    takes_code: bool = True
+    """Whether bundles with code are taken."""
     address: str = ""
     """Where readers find it, for the commands on its pages; "" is what a request names."""
 

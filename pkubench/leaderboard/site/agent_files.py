@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,8 @@ from pkubench.leaderboard.board.columns import agent_columns
 from pkubench.leaderboard.board.entries import RunResult, Submitter
 from pkubench.leaderboard.site.downloads import bibtex, episodes_csv
 from pkubench.leaderboard.site.pages import UNSAFE, TaskPage, agent_page
+from pkubench.tasks.scoring import Episodes
+from pkubench.tasks.task import Task
 
 if TYPE_CHECKING:
     from pkubench.leaderboard.site.builder import Site
@@ -47,7 +50,7 @@ def agent_files(site: Site, submitter: Submitter) -> Iterator[tuple[str, Maker]]
 def _page(
     site: Site, submitter: Submitter, places: Mapping[str, str], parts: Sequence[Mapping[str, Any]]
 ) -> bytes:
-    filled = []
+    filled, stem = [], agent_page(submitter).removeprefix("agents/").removesuffix(".html")
     for part in parts:
         page: TaskPage = part["page"]
         row = page.rows_by_digest[submitter.digest]
@@ -59,6 +62,7 @@ def _page(
                 "metrics": [metric.name for metric in page.task.metrics],
                 "figures": list(site.figures(page.task, [entry])),
                 "command": _command(entry.runs),
+                "watching": _watching(submitter, stem, page.task),
                 "config": _config(entry.runs),
             }
         )
@@ -82,6 +86,20 @@ def as_json(value: Mapping[str, Any]) -> bytes:
 def _command(runs: Sequence[RunResult]) -> str | None:
     commands = [run.command for run in runs if run.command is not None]
     return "\n".join(commands) if commands else None
+
+
+def _watching(submitter: Submitter, stem: str, task: Task) -> str | None:
+    """Return the commands that film it; None where code of a stranger would run, or none plays."""
+    manifest = submitter.manifest
+    if task.scoring.name != Episodes.name:
+        return None
+    short = task.id.rpartition("/")[2]
+    if manifest.kind == "named":
+        return shlex.join(["pkubench", "watch", manifest.agent, short])
+    if manifest.kind != "saved" or not all(e.weights for t in manifest.tasks for e in t.runs):
+        return None
+    place = f"{stem}/weights/{short}"
+    return f"unzip {stem}.zip -d {stem}\n{shlex.join(['pkubench', 'watch', place, short])}"
 
 
 def _config(runs: Sequence[RunResult]) -> str | None:

@@ -93,18 +93,83 @@ function makeFilter(form) {
   apply();
 }
 
+/** Adds a row for two agents that the page has none for, from what a script brought. */
+function addPair(table, root, wanted) {
+  const { agents, rows } = window.furtherPairs;
+  const chosen = wanted.map((digest) => agents.findIndex(([own]) => own === digest));
+  const found = rows.find(([i, j]) => chosen.includes(i) && chosen.includes(j));
+  if (!found) return;
+  const [i, j, ...texts] = found;
+  const heads = [...table.tHead.rows[0].cells].map((cell) => cell.textContent);
+  const row = document.createElement("tr");
+  row.dataset.pair = `${agents[i][0]} ${agents[j][0]}`;
+  const add = (tag, label, ...content) => {
+    const cell = document.createElement(tag);
+    if (label) cell.dataset.label = label;
+    cell.append(...content);
+    row.append(cell);
+    return cell;
+  };
+  const link = ([, name, href]) => Object.assign(document.createElement("a"), { className: "agent", href: root + href, textContent: name });
+  add("th", "", link(agents[i])).scope = "row";
+  add("td", "against", link(agents[j]));
+  if (texts.length === 1) {
+    const cell = add("td", "Difference", texts[0]);
+    cell.className = "num muted";
+    cell.colSpan = heads.length - 2;
+  } else {
+    const [difference, bounds, p, chance, runs] = texts;
+    const strong = Object.assign(document.createElement("b"), { textContent: difference });
+    const small = Object.assign(document.createElement("small"), { textContent: runs });
+    const cells = [["Difference", strong], ["95 % interval", bounds], ["p", p], ["p, corrected", "\u2013"], ["First better", `${chance} `, small]];
+    for (const [label, ...content] of cells) add("td", label, ...content).className = "num";
+  }
+  table.tBodies[0].append(row);
+}
+
+/** Loads a script once: a page that is opened as a file may not fetch data. */
+function loadOnce(form) {
+  form.loading ??= new Promise((resolve, reject) => {
+    const script = document.createElement("script");
+    Object.assign(script, { src: form.dataset.further, onload: resolve, onerror: reject });
+    document.head.append(script);
+  });
+  return form.loading;
+}
+
 /** Shows the comparisons of the agents that are chosen. */
 function makeChooser(form) {
-  const rows = [...document.querySelectorAll("table.pairs tr[data-pair]")];
+  const table = document.querySelector("table.pairs");
+  if (!table) return;
+  const say = (text) => {
+    form.querySelector("output").textContent = text;
+  };
   const apply = () => {
+    const rows = [...table.querySelectorAll("tr[data-pair]")];
     const wanted = [form.elements.a.value, form.elements.b.value].filter(Boolean);
     for (const row of rows) {
       const pair = row.dataset.pair.split(" ");
       row.hidden = !wanted.every((digest) => pair.includes(digest));
     }
     const shown = rows.filter((row) => !row.hidden).length;
-    form.querySelector("output").textContent =
-      wanted.length === 2 && wanted[0] === wanted[1] ? "choose two agents" : `${shown} of ${rows.length}`;
+    if (wanted.length === 2 && wanted[0] === wanted[1]) {
+      say("choose two agents");
+    } else if (wanted.length === 2 && !shown && form.dataset.further) {
+      say("loading");
+      loadOnce(form).then(
+        () => {
+          if (form.elements.a.value !== wanted[0] || form.elements.b.value !== wanted[1]) return;
+          addPair(table, form.dataset.root, wanted);
+          const added = table.tBodies[0].lastElementChild;
+          say(added.dataset.pair.split(" ").every((digest) => wanted.includes(digest)) ? `1 of ${rows.length + 1}` : "these two are not compared");
+        },
+        () => say("the comparison cannot be loaded"),
+      );
+    } else if (shown) {
+      say(`${shown} of ${rows.length}`);
+    } else {
+      say(wanted.length === 2 ? "these two are not compared" : "choose a second agent");
+    }
   };
   form.hidden = false;
   form.addEventListener("input", apply);

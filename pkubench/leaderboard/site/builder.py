@@ -29,6 +29,7 @@ from pkubench.leaderboard.site.comparison_pages import (
     COMPARED,
     COMPARED_IN_SUITE,
     best_of,
+    further_pairs,
     suite_rows,
     task_pairs,
 )
@@ -221,6 +222,8 @@ class Site:
         )
         if len(page.standings) > 1:
             yield page.compared, partial(self._task_comparison, page)
+        if len(best_of(page, CHOICES)) > COMPARED and not self.is_live:  # a server compares itself
+            yield page.further_pairs, partial(further_pairs, page)
 
     def _filled_task(self, page: TaskPage, number: int) -> bytes:
         sheet = page.sheets[number - 1]
@@ -242,6 +245,7 @@ class Site:
             pairs=task_pairs(page),
             choices=choices,
             most=COMPARED,
+            offered=CHOICES,
         )
 
     def _suite_comparison(self, suite: SuitePage) -> bytes:

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from pkubench.leaderboard.board.comparing import Overall, Pairing, compare_all, compare_overall
+from pkubench.leaderboard.board.comparing import (
+    Overall,
+    Pairing,
+    compare_all,
+    compare_entries,
+    compare_overall,
+)
 from pkubench.leaderboard.board.entries import Entry, Submitter
 from pkubench.leaderboard.board.tiers import Tier
-from pkubench.leaderboard.site.pages import SuitePage, TaskPage
+from pkubench.leaderboard.site.drawing import number
+from pkubench.leaderboard.site.pages import SuitePage, TaskPage, agent_page
+from pkubench.leaderboard.site.templating import p_value, signed
 
 COMPARED = 16
 """Entries of a task whose pairs have a row: all of them would be millions on a large board."""
 COMPARED_IN_SUITE = 8
 CHOICES = 200
-"""Entries that a server's page offers to choose from."""
+"""Entries of a task that its page offers to choose from, any two of which are compared."""
 
 
 class OverallRow(NamedTuple):
@@ -35,6 +44,32 @@ def best_of(page: TaskPage, most: int) -> list[Entry]:
 def task_pairs(page: TaskPage) -> list[Pairing]:
     """Return the comparisons of the page of a task, the p-values corrected together."""
     return compare_all(page.task, best_of(page, COMPARED))
+
+
+def further_pairs(page: TaskPage) -> bytes:
+    """Return the comparisons without a row of their own, as a script that the page loads.
+
+    A page that is opened as a file may load scripts, and no JSON. Texts are as the rows have them.
+    """
+    entries = best_of(page, CHOICES)
+    rows: list[list[Any]] = []
+    for (i, first), (j, second) in combinations(enumerate(entries), 2):
+        if j >= COMPARED:
+            rows.append([i, j, *_cells(compare_entries(page.task, first, second))])
+    agents = [(e.submitter.digest, e.submitter.name, agent_page(e.submitter)) for e in entries]
+    text = json.dumps({"agents": agents, "rows": rows}, separators=(",", ":"))
+    return f"window.furtherPairs = {text};\n".encode()
+
+
+def _cells(pair: Pairing) -> list[str]:
+    """Return the texts of a row after the agents; only the reason where there is no difference."""
+    if pair.difference is None:
+        return [pair.why_not]
+    low, high = pair.difference.low, pair.difference.high
+    bounds = "\N{EN DASH}" if low != low else f"{number(low)} to {number(high)}"
+    chance = "" if pair.chance is None else f"{pair.chance:.2f}"
+    runs = f"n = {pair.n[0]}, {pair.n[1]}"
+    return [signed(pair.difference.estimate), bounds, p_value(pair.p_value), chance, runs]
 
 
 def entries_of(pages: Sequence[TaskPage], digest: str) -> dict[str, Entry]:

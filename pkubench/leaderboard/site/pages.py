@@ -141,6 +141,11 @@ class TaskPage:
         return f"compare/{self.slug}.html"
 
     @property
+    def further_pairs(self) -> str:
+        """Address of the script with the comparisons that have no row there."""
+        return f"compare/{self.slug}-pairs.js"
+
+    @property
     def metric(self) -> Metric:
         """The ranking metric."""
         return self.task.ranking

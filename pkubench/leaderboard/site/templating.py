@@ -43,7 +43,7 @@ def environment() -> jinja2.Environment:
         "short": lambda value: f"{value:,.6g}".replace("-", "\N{MINUS SIGN}"),
         "heading": heading,
         "count": lambda value: f"{value:,}",
-        "signed": _signed,
+        "signed": signed,
         "p_value": p_value,
         "task_name": lambda name: name.rpartition("/")[2],
         "moment": _moment,
@@ -85,7 +85,12 @@ def p_value(value: float | None) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.2g}"
 
 
-def _signed(value: float) -> str:
+def signed(value: float) -> str:
+    """Write a difference, with its sign.
+
+    >>> signed(1.5), signed(0.0)
+    ('+1.5', '0')
+    """
     return ("+" if value > 0 else "") + number(value)
 
 

@@ -71,7 +71,7 @@ def implausible(
         return found
     if found := too_alike(task, values):
         return found
-    known = _shipped_curves(task) if reference is None else reference
+    known = shipped_curves(task) if reference is None else reference
     return too_fast(task, curves, known)
 
 
@@ -141,10 +141,10 @@ def too_fast(task: Task, curves: Curves, reference: Curves) -> str:
         curves: of the entry's runs.
         reference: of the reference agent's runs.
     """
-    middle = _half_way(task)
+    middle = half_way(task)
     if middle is None:
         return ""
-    own, known = (_log_steps(task, middle, side) for side in (curves, reference))
+    own, known = (log_steps(task, middle, side) for side in (curves, reference))
     if min(len(own), len(known)) < _MIN_CURVES:
         return ""
     ratio = 10.0 ** (float(np.mean(known)) - float(np.mean(own)))
@@ -161,7 +161,8 @@ def too_fast(task: Task, curves: Curves, reference: Curves) -> str:
     )
 
 
-def _half_way(task: Task) -> float | None:
+def half_way(task: Task) -> float | None:
+    """Return the middle of floor and reference in the ranking metric; None without both."""
     low, high = task.normalised(0.0), task.normalised(1.0)
     top, floor = task.references.get("reference"), task.floor
     if low is None or high is None or top is None or floor is None:
@@ -169,7 +170,7 @@ def _half_way(task: Task) -> float | None:
     return (floor.score + top.score) / 2
 
 
-def _log_steps(task: Task, level: float, curves: Curves) -> list[float]:
+def log_steps(task: Task, level: float, curves: Curves) -> list[float]:
     """Return for each curve that reaches a level the logarithm of its steps when it first does."""
     sign, name, found = (1.0 if task.ranking.higher_is_better else -1.0), task.ranking.name, []
     for lines in curves:
@@ -188,7 +189,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e100
 
 
-def _shipped_curves(task: Task) -> Curves:
+def shipped_curves(task: Task) -> Curves:
     """Return the curves of the reference agent's shipped weights; empty where there are none."""
     top = task.references.get("reference")
     if top is None:

@@ -30,6 +30,7 @@ _TITLES = {
     "Penalty": "two good joint actions, and a penalty of 100 for mixing them",
     "SharingGap": "half of the team does the opposite of the other half",
     "SignGame": "the reward is the product of two numbers",
+    "TwoStepGame": "a safe game, or a better one in which both have to cooperate",
 }
 
 

@@ -69,6 +69,31 @@ _CARRIER_NOTES = (
     "Each agent receives a third of the reward, so the SUM of all agents' rewards is the team's, "
     "once. The optimum and the best shared policy are exact and stay within the action bounds."
 )
+_BATTLE_WON = Metric(
+    name="battle_won",
+    higher_is_better=True,
+    unit="battles",
+    describe="win rate: share of battles in which all enemies are killed and an ally lives",
+    interval="wilson",
+)
+_BATTLE_PROTOCOL = Protocol(
+    episodes=200, horizon=100, budget={"environment_steps": 10_000_000}, quick_episodes=50
+)
+_BATTLE_NOTES = (
+    "The return is SMAX's, once: each of n allies receives 1/n of it. It is at most 2: 1 for the "
+    "health that the enemies lose, and 1 for a victory. Numbers are those of SMAX, not of SMAC: "
+    "the opponents and the arms of the units are others, and so are win rates."
+)
+_BATTLES = {
+    "3m": "three marines fight three",
+    "2s3z": "two stalkers and three zealots fight their like",
+    "3s5z": "three stalkers and five zealots fight their like",
+    "5m_vs_6m": "five marines fight six",
+    "6h_vs_8z": "six hydralisks fight eight zealots",
+    "3s5z_vs_3s6z": "three stalkers and five zealots fight one zealot more",
+    "Random5": "five soldiers of random types, placed at random, fight their like",
+    "Random10": "ten soldiers of random types, placed at random, fight their like",
+}
 _CARRIERS = {
     "": (
         "three unlike agents steady a load",
@@ -84,7 +109,23 @@ _CARRIERS = {
 
 
 def _tasks() -> tuple[Task, ...]:
-    return _particle_tasks() + _carrier_tasks() + _robot_tasks()
+    return _particle_tasks() + _carrier_tasks() + _battle_tasks() + _robot_tasks()
+
+
+def _battle_tasks() -> tuple[Task, ...]:
+    return tuple(
+        Task(
+            id=f"pkubench/MicroBattle{name}-v0",
+            suite=_NAME,
+            title=title,
+            metrics=(_BATTLE_WON, _RETURN),
+            protocol=_BATTLE_PROTOCOL,
+            reference="scripted:heuristic",
+            lazy={"no-op": None},
+            notes=_BATTLE_NOTES,
+        )
+        for name, title in _BATTLES.items()
+    )
 
 
 def _carrier_tasks() -> tuple[Task, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pkubench.tasks.scoring import CycledEpisodes
+from pkubench.tasks.claims import retrieval
+from pkubench.tasks.scoring import CycledEpisodes, Episodes
 from pkubench.tasks.suite import Suite
 from pkubench.tasks.task import Metric, Protocol, Task
 
@@ -84,16 +85,27 @@ def _member(name: str, title: str, horizon: int) -> Task:
 def _named(name: str) -> Task:
     """Return the task of a level of MiniGrid or BabyAI by its name: ``minigrid:Empty-5x5-v0``.
 
-    It has no reference scores and no place on a leaderboard. Whether there is such a level is found
-    out when it is used. Its time limit is the level's own.
+    Several names with commas between them are a multitask environment of these levels. It has no
+    reference scores and no place on a leaderboard. Whether there are such levels is found out when
+    they are used. Time limits are the levels' own.
     """
+    count = name.count(",") + 1
+    if count == 1:
+        title = "a level of MiniGrid or BabyAI, by its name"
+        notes = "Observations do not have the mission, which differs by episode in many levels."
+    else:
+        title = f"{count} MiniGrid tasks for one agent, by their names"
+        notes = _MULTITASK_NOTES.format(count).strip()
     return Task(
         id=name,
         suite=_NAME,
-        title="a level of MiniGrid or BabyAI, by its name",
+        title=title,
         metrics=_METRICS,
-        protocol=Protocol(episodes=_EPISODES_PER_TASK, horizon=None, quick_episodes=20),
-        notes="Observations do not have the mission, which differs by episode in many levels.",
+        protocol=Protocol(
+            episodes=_EPISODES_PER_TASK * count, horizon=None, quick_episodes=20 * count
+        ),
+        scoring=Episodes() if count == 1 else CycledEpisodes("task", tuple(range(count))),
+        notes=notes,
     )
 
 
@@ -108,4 +120,5 @@ SUITE = Suite(
     place=70,
     random_factor=50,
     by_name={"minigrid": _named},
+    claims=retrieval.CLAIMS,
 )

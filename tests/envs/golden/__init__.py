@@ -24,6 +24,7 @@ LENGTH = {
     "particle": 25,
     "linear_quadratic": 25,
     "credit": 25,
+    "battle": 25,
     "memory": 25,
     "safety": 5,
     "multi_mujoco": 5,

@@ -9,6 +9,7 @@ from pkubench.agents.registry import (
     SUGGESTED,
     TEAM,
     AgentFamily,
+    Input,
     Preset,
 )
 from pkubench.agents.requirements import (
@@ -33,6 +34,12 @@ FAMILY = AgentFamily(
     credit=f"{_LEARNERS}.saved_credit:load_credit",
     acting={"mode": ("mode", "sampled")},
     fits=all_of(plays_episodes, acts_in_box_or_discrete, reads_arrays),
+    inputs=(
+        Input(
+            name="start",
+            summary="run folder of an agent with the same networks, to begin with what it learned",
+        ),
+    ),
 )
 
 
@@ -149,6 +156,16 @@ PRESETS = (
             ("", "", (SUGGESTED,) if name in _FIRST else ()),
             ("-paper", "; official hyperparameters", (OFFICIAL,)),
         )
+    ),
+    *(
+        _preset(
+            f"{name}-gru",
+            _HARL,
+            (*_TEAMS, "sequence"),
+            f"{name.upper()} with a recurrent memory, trained on chunks",
+            TEAM,
+        )
+        for name in ("happo", "mappo")
     ),
     _preset("gru-ppo", "-", ("sequence", "diagnostics"), "PPO with a recurrent memory"),
     _preset("gtrxl-ppo", _GTRXL, ("sequence", "diagnostics"), "PPO with a gated transformer"),

@@ -141,6 +141,8 @@ TUNED: dict[str, dict[str, dict[str, Any]]] = {
         "happo": _STEADY,
         "happo-lag": _CPU,
         "mappo": _STEADY,
+        "happo-gru": _STEADY,
+        "mappo-gru": _STEADY,
         "ippo": _STEADY,
         "hatrpo": _CPU,
         "haa2c": _CPU_HAA2C,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pkubench.agents.registry import OFFICIAL, AgentFamily, Input, Preset
+from pkubench.agents.registry import OFFICIAL, SUGGESTED, AgentFamily, Input, Preset
 from pkubench.agents.requirements import all_of, plays_episodes, takes_no_masks
 from pkubench.envs.core.registry import traits
 from pkubench.errors import MissingExtra
@@ -18,7 +18,7 @@ def _has_missions(task: Task) -> str:
         known = traits(task.id, **task.env_kwargs)
     except MissingExtra:
         return ""
-    return "" if known.has_missions else "it sees grid worlds with a mission, and this has none"
+    return "" if known.has_missions else "it needs grid worlds with one mission for each task"
 
 
 FAMILY = AgentFamily(
@@ -56,7 +56,12 @@ def _preset(name: str, paper: str, summary: str, *tags: str) -> Preset:
 
 _FULL = "retrieval-hypernetwork"
 PRESETS = (
-    _preset(_FULL, _PAPER, "a hypernetwork makes the network of each task, and its retrieval"),
+    _preset(
+        _FULL,
+        _PAPER,
+        "a hypernetwork makes the network of each task, and its retrieval",
+        SUGGESTED,
+    ),
     _preset(f"{_FULL}-paper", _PAPER, "the same as released, defects included", OFFICIAL),
     _preset(f"{_FULL}-no-memory", _PAPER, "control: without the memory"),
     _preset(f"{_FULL}-shuffled", _PAPER, "control: values shuffled among the remembered states"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from pkubench.tasks.task import Task
 
 Array = npt.NDArray[Any]
+_NEEDED = ("states", "values", "tasks")
 
 
 class Bank(NamedTuple):
@@ -34,6 +37,8 @@ class Bank(NamedTuple):
     """(n,) uint8, optimal actions as bits; no numbers where they are not known."""
     sha256: str = ""
     """Of the file."""
+    targets: tuple[str, ...] = ()
+    """Levels that it is for, by the number of the task; none: it does not say."""
 
 
 def make_bank(
@@ -88,12 +93,28 @@ def read_bank(path: str, task: Task) -> Bank:
         DataError: there is no such file, or it holds something else.
     """
     try:
-        sha256 = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-        with np.load(path, allow_pickle=False) as file:
-            states, values, tasks = (file[name] for name in ("states", "values", "tasks"))
-            optima = [file[n] for n in ("optimal_values", "optimal_actions") if n in file.files]
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} is no bank: {error}") from error
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    if not zipfile.is_zipfile(io.BytesIO(data)):
+        raise DataError(f"{path} is not a bank: it is not an .npz file")
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            missing = [name for name in _NEEDED if name not in file.files]
+            if not missing:
+                states, values, tasks = (file[name] for name in _NEEDED)
+                optima = [file[n] for n in ("optimal_values", "optimal_actions") if n in file.files]
+                targets = file["targets"] if "targets" in file.files else np.zeros(0, np.str_)
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{path} is damaged: {error}") from error
+    if missing:
+        raise DataError(
+            f"{path} is not a bank for an agent: it has no {', '.join(missing)}; "
+            "`MemoryBank.load(path).slots(n, seed=0).save(path)` draws one from a whole memory bank"
+        )
     if len(optima) == 1:
         raise DataError(f"{path} has optimal values or optimal actions, and not both")
-    return make_bank(states, values, tasks, *optima, sha256=sha256)
+    if targets.ndim != 1 or targets.dtype.kind != "U":
+        raise DataError(f"{path}: targets are names of levels, got {targets.dtype}")
+    bank = make_bank(states, values, tasks, *optima, sha256=hashlib.sha256(data).hexdigest())
+    return bank._replace(targets=tuple(map(str, targets)))

@@ -27,7 +27,8 @@ class RetrievalConfig:
     generated from the mission and the task's number; ``one-hot``: the number is an input;
     ``heads``: each task has an actor and a critic."""
     retrieval: Retriever = field(default=AttentionRetriever())
-    """What the critic is corrected by: ``attention``, ``kernel``, or ``none``."""
+    """What the critic is corrected by: ``attention``, ``kernel``, ``none``, or ``oracle``, which is
+    a control that knows the answers."""
     memory: Memory = field(default=NoMemory())
     """Memory within an episode: ``gru`` or ``gtrxl`` after the encoder, trained on whole rollouts
     of each environment."""

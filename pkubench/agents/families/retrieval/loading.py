@@ -107,6 +107,11 @@ def _space(
             asked = missions_of(env)
         except ConfigError as error:
             raise AgentError(str(error)) from error
+        if asked != missions:
+            raise AgentError(
+                f"the agent was trained on the missions {_quoted(missions)}; here they are "
+                f"{_quoted(asked)}"
+            )
         space, seen = env.action_spaces[SOLE_AGENT], env.observation_spaces[SOLE_AGENT]
         wanted = (SIDE, SIDE, spec.channels)
         if (
@@ -118,11 +123,13 @@ def _space(
                 f"the policy maps views of shape {wanted} to {spec.actions} actions; the task has "
                 f"{seen} and {space}"
             )
-        if asked != missions:
-            raise AgentError(f"the agent was trained on the missions {missions}, not {asked}")
         return space
     finally:
         env.close()
+
+
+def _quoted(missions: tuple[str, ...]) -> str:
+    return ", ".join(f"'{mission}'" for mission in missions)
 
 
 _INCOMPLETE = (

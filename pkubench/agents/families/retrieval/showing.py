@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -85,6 +85,18 @@ def recall_of(saved: SavedAgent, network: ActingNetwork) -> Recall | None:
     return Recall(network, saved.config.get(MEMORY, {}), load_extra(saved.folder, MEMORY))
 
 
+class Found(NamedTuple):
+    """What a state retrieves."""
+
+    slots: IntArray
+    """Those of the largest weights, at most ``PLACES``, the largest first; none where nothing can
+    be read."""
+    weights: FloatArray
+    """Of these slots; the first is the confidence lambda."""
+    value: float
+    """V_mem, of all slots."""
+
+
 class Recall:
     """Looks up what a saved agent remembers."""
 
@@ -128,13 +140,10 @@ class Recall:
                 keys = saved_floats(arrays, "keys", (len(tasks), WIDTH))
                 self.keys = torch.from_numpy(keys).double()
 
-    def look_up(self, x: FloatArray) -> tuple[IntArray, FloatArray]:
-        """Return the slots of the largest weights for one observation (1, inputs), and the weights.
-
-        There are at most ``PLACES``, the largest first; none where nothing can be read.
-        """
+    def look_up(self, x: FloatArray) -> Found:
+        """Return what one observation (1, inputs) retrieves."""
         if not len(self.tasks):
-            return np.zeros(0, np.int64), np.zeros(0)
+            return Found(np.zeros(0, np.int64), np.zeros(0), 0.0)
         with one_thread(), torch.no_grad():
             features, task = self.network.features(x)
             stored = self.network.net.encoder(torch.from_numpy(self.images).double())
@@ -149,14 +158,27 @@ class Recall:
                 query = self.layer(features, Groups.of(task, count))
                 every, _ = attention(query, keys, self.retriever)
                 weights, slots = torch.sort(every, dim=1, descending=True, stable=True)
+            value = float(weights[0].numpy() @ self.values[slots[0].numpy()])
             shown = weights[0, :PLACES] > 0
-            return slots[0, :PLACES][shown].numpy(), weights[0, :PLACES][shown].numpy()
+            return Found(
+                slots[0, :PLACES][shown].numpy(), weights[0, :PLACES][shown].numpy(), value
+            )
 
     def picture(self, x: FloatArray) -> npt.NDArray[np.uint8]:
         """Draw what one observation (1, inputs) retrieves; pictures have one size."""
-        slots, weights = self.look_up(x)
+        slots, weights, value = self.look_up(x)
         names = [self.names[task] for task in self.tasks[slots].tolist()]
-        return cards(self.images[slots], self.values[slots], names, weights, places=PLACES)
+        caption = ""
+        if len(slots):
+            caption = f"read: {value:.2f} with confidence {100 * weights[0]:.0f} %"
+        return cards(
+            self.images[slots],
+            self.values[slots],
+            names,
+            weights,
+            places=PLACES,
+            caption=caption,
+        )
 
 
 class ShowingPolicy(NetworkPolicy):

@@ -128,6 +128,12 @@ class RetrievalTraining:
             if self.bank is not None and not len(self.bank.optimal_values):
                 raise ConfigError("retrieval=oracle needs optimal values and actions in the bank")
         if self.bank is not None:
+            levels = tuple(getattr(self.env.unwrapped, "levels", ()))
+            if self.bank.targets and levels and self.bank.targets != levels:
+                raise ConfigError(
+                    f"the bank is for {', '.join(self.bank.targets)}, and this trains on "
+                    f"{', '.join(levels)}"
+                )
             if self.bank.tasks.max() >= self.spec.tasks:
                 raise ConfigError(
                     f"the bank has states of task {self.bank.tasks.max()}, and there are "

@@ -22,5 +22,6 @@ PREFIXES = (
         summary="an untrained policy that comes with the suite",
         resolve=f"{__name__}.loading:resolve",
         bundle="named",
+        names=f"{__name__}.loading:names_for",
     ),
 )

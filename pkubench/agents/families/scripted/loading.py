@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from gymnasium.spaces import Discrete
 
 from pkubench.agents.contract import Agent, Entrant
-from pkubench.agents.families.scripted.policies import SCRIPTED, scripted_agent
+from pkubench.agents.families.scripted.policies import EQUILIBRIUM, SCRIPTED, scripted_agent
 from pkubench.agents.families.scripted.random import RandomAgent, random_entrant
 from pkubench.agents.resolve.sources import AgentRun, AgentSource
 from pkubench.envs.core.registry import env_class, make_batch, traits
 from pkubench.envs.core.registry import resolve as resolve_environment
-from pkubench.errors import AgentError, UnknownName
+from pkubench.errors import AgentError, MissingExtra, UnknownName
 
 if TYPE_CHECKING:
     from pkubench.tasks.task import Task
@@ -56,6 +57,20 @@ def resolve(name: str, task: Task | None, trust: bool) -> AgentSource:
     else:
         raise UnknownName("scripted agent", name, [*SCRIPTED, *own])
     return AgentSource(f"scripted:{name}", "scripted", (run,))
+
+
+def names_for(task: Task) -> list[str]:
+    """Return the names of the scripted agents that play a task; none without its simulator."""
+    found = list(own_strategies(task.id))
+    is_game = traits(task.id, **task.env_kwargs).is_zero_sum_game
+    for name in SCRIPTED:
+        if name == EQUILIBRIUM:  # computed only when it is asked for
+            found += [name] if is_game else []
+            continue
+        with contextlib.suppress(AgentError, MissingExtra):
+            scripted_agent(name, task.id)
+            found.append(name)
+    return found
 
 
 def own_strategies(task_id: str) -> Mapping[str, Agent]:

@@ -299,7 +299,7 @@ def _provided_by(env: BatchEnv) -> Mapping[str, Agent]:
 
 
 def provided_agent(name: str, task_id: str) -> Entrant:
-    """Return an agent that the task's environment brings along.
+    """Return an agent that the task's environment brings along; in a team, everyone plays it.
 
     Raises:
         AgentError: it has none of this name.
@@ -309,7 +309,8 @@ def provided_agent(name: str, task_id: str) -> Entrant:
     env.close()
     if name not in provided:
         raise AgentError(f"scripted:{name} does not play {task_id!r}")
-    return provided[name]
+    found = provided[name]
+    return Team(dict.fromkeys(env.agents, found)) if env.num_agents > 1 else found
 
 
 def best_shared_team(task_id: str) -> Entrant:
@@ -350,6 +351,7 @@ def equilibrium_population(task_id: str) -> Entrant:
     return population_of(game, (x, y), (np.ones(1), np.ones(1)))
 
 
+EQUILIBRIUM = "equilibrium"
 SCRIPTED: dict[str, Callable[[str], Entrant]] = {
     "assignment": assignment_team,
     "chase": chase_team,
@@ -361,10 +363,10 @@ SCRIPTED: dict[str, Callable[[str], Entrant]] = {
     "standing": standing,
     "optimum": optimum_team,
     "best-shared": best_shared_team,
-    "equilibrium": equilibrium_population,
+    EQUILIBRIUM: equilibrium_population,
     **{
         name: partial(provided_agent, name)
-        for name in ("lucky", "memoryless", "safe", "staying", "without-key")
+        for name in ("heuristic", "lucky", "memoryless", "safe", "staying", "without-key")
     },
 }
 """Factories of the scripted agents, by the NAME of ``scripted:NAME``, from a task id."""

@@ -10,8 +10,8 @@ from gymnasium import spaces
 
 from pkubench.agents.contract import CentralisedTeam, Team
 from pkubench.agents.nn.fast.policy import NetworkPolicy, NetworkSettings
-from pkubench.agents.nn.torch_policy import read_module
-from pkubench.agents.rl.team_transformer.acting import LocalNetwork, SablePolicy, TeamPolicy
+from pkubench.agents.nn.torch_policy import LocalNetwork, read_module
+from pkubench.agents.rl.team_transformer.acting import SablePolicy, TeamPolicy
 from pkubench.agents.rl.team_transformer.networks import TeamSpec, TeamTransformer
 from pkubench.agents.rl.team_transformer.sable import Sable
 from pkubench.agents.saved.files import SavedAgent

@@ -21,6 +21,11 @@ class Memory(Component, ABC, slot="memory", package="pkubench.agents.nn.memory")
     is_recurrent: ClassVar[bool] = True
     """Whether there is a hidden state; False: ``build`` returns None."""
 
+    @property
+    def chunk_length(self) -> int | None:
+        """Steps of the sequences that it is trained on; None: those of a whole rollout."""
+        return None
+
     @abstractmethod
     def build(self, features: int, generator: torch.Generator) -> MemoryModule | None:
         """Return the module after an encoder of ``features`` features; None: no memory."""

@@ -20,19 +20,29 @@ if TYPE_CHECKING:
 class GRUMemory(Memory):
     """A hidden state, zero where an episode begins.
 
-    Trained on whole rollouts by backpropagation through time, from the stored hidden state at the
-    start of each.
+    Trained by backpropagation through time on whole rollouts, or on chunks of them, from the
+    stored hidden state at the start of each.
     """
 
     units: int = 64
     """Size of the hidden state."""
+    chunk: int | None = None
+    """Steps of a chunk, of which minibatches consist (HARL and MAPPO: 10); what happened before is
+    known from the hidden state alone. None: whole rollouts."""
+    output_norm: bool = False
+    """LayerNorm between the hidden state and the next layer (HARL, MAPPO)."""
 
     def __post_init__(self) -> None:
         """Check the domain."""
-        check_domains(self, at_least_one=("units",))
+        check_domains(self, at_least_one=("units",), positive=("chunk",))
+
+    @property
+    def chunk_length(self) -> int | None:
+        """The chunk's."""
+        return self.chunk
 
     def build(self, features: int, generator: torch.Generator) -> Recurrent:
         """Return the module (see ``Memory.build``)."""
         from pkubench.agents.nn.modules import Recurrent
 
-        return Recurrent(features, self.units, generator)
+        return Recurrent(features, self.units, generator, self.output_norm)

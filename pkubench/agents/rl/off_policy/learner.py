@@ -22,13 +22,14 @@ from torch import Tensor
 
 from pkubench.agents.nn.actor import action_size
 from pkubench.agents.nn.fast.stacked import Adam
+from pkubench.agents.rl.groups import groups_of
 from pkubench.agents.rl.off_policy import fast
 from pkubench.agents.rl.off_policy.autograd import Autograd
 from pkubench.agents.rl.off_policy.batch import Batch, Noise, draw_noise
 from pkubench.agents.rl.off_policy.config import OffPolicyConfig
 from pkubench.agents.rl.off_policy.fast import Fast
 from pkubench.agents.rl.off_policy.heads import log_scale
-from pkubench.agents.rl.off_policy.networks import ActorGroup, Critics, Team, groups_of
+from pkubench.agents.rl.off_policy.networks import ActorGroup, Critics, Team
 from pkubench.agents.rl.replay import Array, RowLayout
 from pkubench.envs.core.batch import BatchEnv
 from pkubench.envs.core.seeding import mix64

@@ -195,11 +195,3 @@ class Team:
         """Write a group's actions (G S, B, d) into rows (S, B, width)."""
         for m, agent in enumerate(group.agents):
             rows[..., self.layout.actions[agent]] = actions[slice(*group.span(m))]
-
-
-def groups_of(agents: Sequence[str], alike: Sequence[Any]) -> list[tuple[str, ...]]:
-    """Return the agents in groups of equal ``alike``, in order of appearance."""
-    groups: dict[Any, list[str]] = {}
-    for agent, key in zip(agents, alike, strict=True):
-        groups.setdefault(key, []).append(agent)
-    return [tuple(members) for members in groups.values()]

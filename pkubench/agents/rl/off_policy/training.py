@@ -19,8 +19,9 @@ from pkubench.agents.rl.off_policy.batch import Batch
 from pkubench.agents.rl.off_policy.config import OffPolicyConfig
 from pkubench.agents.rl.off_policy.learner import OffPolicyLearner
 from pkubench.agents.rl.off_policy.state import load_state_of, state_of
-from pkubench.agents.rl.replay import Array, ReplayBuffer
+from pkubench.agents.rl.replay import Array, ReplayBuffer, rows_of
 from pkubench.agents.rl.rollout import Behaviour, Collector, Rollout, masks_of
+from pkubench.agents.rl.rows import flat_inputs
 from pkubench.envs.core.batch import BatchEnv
 from pkubench.errors import ConfigError, WeightsError
 
@@ -37,7 +38,7 @@ class OffPolicySeed:
         self.batch, self.learner, self.row, self.env = batch, batch.learner, row, env
         self.config = config
         self.collector = Collector(
-            env, context.seed, config.window, _plain, cost_limit=context.task.cost_limit
+            env, context.seed, config.window, flat_inputs, cost_limit=context.task.cost_limit
         )
         self.replay = ReplayBuffer(self.learner.layout, env.num_envs, config.buffer_size)
         self.costs = ObservationNorm(1) if config.constraint.cost_norm else None
@@ -61,28 +62,9 @@ class OffPolicySeed:
 
     def _store(self, data: Rollout) -> None:
         """Add a rollout to the replay."""
-        layout, agents = self.learner.layout, self.env.agents
-        actions = [self._numbers(agent, data.actions[agent]) for agent in agents]
         costs = data.costs if self.costs is None else self.costs.in_steps(data.costs)
-        sums = np.stack([data.team_rewards, costs], -1)
-        seen = [data.observations[a] for a in agents]
-        after = [data.next_observations[a] for a in agents]
-        if layout.is_state_stored:
-            seen.append(data.states)
-            after.append(data.next_states)
-        rows = np.concatenate([*seen, *actions, sums], axis=-1)
-        next_rows = np.concatenate([*after, *map(np.zeros_like, actions), 0.0 * sums], axis=-1)
-        self.replay.add(rows, next_rows, data.terminated, data.truncated)
-
-    def _numbers(self, agent: str, actions: Array) -> Array:
-        """Return actions (T, N, d) as inputs of the critic."""
-        space = self.env.action_spaces[agent]
-        size = self.learner.layout.actions[agent]
-        if actions.ndim == 3:
-            return actions.astype(np.float32, copy=False)
-        start = int(getattr(space, "start", 0))
-        one_hot: Array = np.eye(size.stop - size.start, dtype=np.float32)[actions - start]
-        return one_hot
+        rows = rows_of(data, costs, self.learner.layout, self.env.action_spaces)
+        self.replay.add(*rows, data.terminated, data.truncated)
 
     def state(self) -> State:
         """Return networks, optimisers, constraint, collector, replay and counters."""
@@ -252,16 +234,3 @@ class OffPolicyBatch:
             return
         for member, constraint in zip(self.members, self.learner.constraints, strict=True):
             constraint.update(*measured(member.collector.window))
-
-
-def _plain(
-    observations: Mapping[str, Array],
-    state: Array,
-    fresh: bool | Array,
-    alive: Array | None = None,
-) -> tuple[dict[str, Array], Array]:
-    """Return flat float32 network inputs, not normalised."""
-    flat = {
-        a: o.reshape(len(o), -1).astype(np.float32, copy=False) for a, o in observations.items()
-    }
-    return flat, state.astype(np.float32, copy=False)

@@ -50,7 +50,7 @@ class OnPolicyConfig:
     ``point-set``, ``sequence``. A critic of a vector state has an ``mlp``."""
     memory: Memory = field(default=NoMemory())
     """``gru``, ``gtrxl``: actors and critics with memory, trained on whole rollouts of each
-    environment."""
+    environment, or on chunks of them."""
     critic: Literal["state", "local", "local-shared"] = "state"
     """``state``: critics of the global state; ``local``: of each agent's own observation;
     ``local-shared``: one of own observations for all agents, which needs equal spaces."""
@@ -81,7 +81,7 @@ class OnPolicyConfig:
     critic_epochs: int = 5
     """Passes of each critic over the data."""
     minibatches: int = 1
-    """Minibatches per pass; with memory, of whole environments."""
+    """Minibatches per pass; with memory, of whole environments or of chunks."""
     critic_lr: float = 5e-4
     """Adam's learning rate of the critics."""
     critic_lr_decay: bool = False
@@ -140,9 +140,13 @@ class OnPolicyConfig:
             not_negative=("adam_epsilon", "advantage_epsilon", "critic_l2", "actor_gain"),
         )
         check_needs(self)
-        most = self.num_envs if self.is_recurrent else self.batch_steps
+        most, what = self.batch_steps, "num_envs * rollout_steps"
+        if self.is_recurrent:
+            length = self.memory.chunk_length or self.rollout_steps
+            most, what = self.num_envs * -(-self.rollout_steps // length), "num_envs"
+            if length < self.rollout_steps:
+                what = "num_envs * rollout_steps / chunk"
         if self.minibatches > most:
-            what = "num_envs" if self.is_recurrent else "num_envs * rollout_steps"
             raise ConfigError(
                 f"minibatches must be at most {what}, the {most} "
                 f"{'sequences' if self.is_recurrent else 'samples'} of an update: "

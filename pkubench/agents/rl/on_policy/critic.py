@@ -11,6 +11,7 @@ import torch
 from pkubench.agents.nn.fast.trainers import FastCriticTrainer, is_fast
 from pkubench.agents.nn.modules import EncodedNet
 from pkubench.agents.nn.normalisers import ValueNorm
+from pkubench.agents.rl.chunks import Chunks
 from pkubench.agents.rl.on_policy.config import OnPolicyConfig
 from pkubench.agents.rl.on_policy.networks import Seen, network_of
 from pkubench.agents.rl.rollout import Array
@@ -28,7 +29,7 @@ class Sequences(NamedTuple):
     first: Array
     """(T, N) bool, whether a step is the first one of its episode."""
     hidden: Array
-    """(R, N, units), the critics' hidden states before the first step."""
+    """(R, K N, units), the critics' hidden states where training begins: see ``Values.starts``."""
 
 
 class Values(NamedTuple):
@@ -40,6 +41,8 @@ class Values(NamedTuple):
     """(T, N), V(s_{t+1}) where needed, else 0."""
     hidden: Array
     """(N, units), the hidden state after the last step; no units without memory."""
+    starts: Array
+    """(K N, units), the hidden states before each of K chunks; K is 1 for whole rollouts."""
 
 
 class Critic:
@@ -51,6 +54,7 @@ class Critic:
         """Build a critic of states of a shape (an int: the size of vectors)."""
         self.net = network_of(seen, 1, 1.0, config, generator, for_state=True).to(device).eval()
         self.norm = ValueNorm() if config.value_norm else None
+        self.chunk_length = config.memory.chunk_length
 
     @property
     def units(self) -> int:
@@ -88,7 +92,7 @@ class Critic:
             values = self.values(states, device)
             raw = np.empty_like(values)
             raw[needed] = self.values(next_states[needed], device)
-            return Values(values, raw, hidden)
+            return Values(values, raw, hidden, hidden.copy())
         with torch.no_grad():
             x = torch.from_numpy(states).to(device)
             begins, before = torch.from_numpy(first).to(device), torch.from_numpy(hidden).to(device)
@@ -98,7 +102,9 @@ class Critic:
             chosen = torch.from_numpy(needed).to(device)
             ahead, _ = self.net.sequence(following, never, after[chosen])
         raw[needed] = ahead[0, :, 0].cpu().numpy()
-        return Values(out[..., 0].cpu().numpy(), raw, after[-1].cpu().numpy())
+        chunks = Chunks.of(len(first), first.shape[1], self.chunk_length or len(first))
+        starts = torch.cat(chunks.starts(before, after)).cpu().numpy()
+        return Values(out[..., 0].cpu().numpy(), raw, after[-1].cpu().numpy(), starts)
 
     def denormalise(self, values: Array) -> Array:
         """Return values on the scale of returns."""
@@ -189,8 +195,14 @@ class CriticStack:
         sequences: Sequences,
     ) -> Any:
         """Take a step on every minibatch of sequences; yield each critic's loss."""
-        trainer = self.trainer
+        trainer, first = self.trainer, sequences.first
         assert isinstance(trainer, AutogradCriticTrainer)
+        length = self.config.memory.chunk_length
+        if length is not None:
+            steps, envs, exists = Chunks.of(len(first), first.shape[1], length)
+            states, first = states[steps, envs], first[steps, envs]
+            usable = usable[steps, envs] & exists
+            raw, targets = raw[:, steps, envs], targets[:, steps, envs]
         for index in shuffled(states.shape[1], self.config.minibatches, generator):
             chosen: Any = slice(None) if index is None else index.numpy()
             part = usable[:, chosen]
@@ -200,7 +212,7 @@ class CriticStack:
             wanted[:, part] = self._normalised(wanted[:, part])
             yield trainer.descend_sequences(
                 states[:, chosen],
-                sequences.first[:, chosen],
+                first[:, chosen],
                 sequences.hidden[:, chosen],
                 part,
                 raw[:, :, chosen],
@@ -232,7 +244,7 @@ class Fit(NamedTuple):
     usable: Array | None
     """(T, N) bool; None: all are."""
     hidden: Array
-    """(R, N, units), before the first step."""
+    """(R, K N, units), where training begins: see ``Values.starts``."""
 
 
 def joined(fits: Sequence[Fit]) -> list[Fit]:

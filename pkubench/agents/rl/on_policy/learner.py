@@ -39,7 +39,7 @@ from pkubench.agents.rl.on_policy.mixing import Estimated, mixed
 from pkubench.agents.rl.on_policy.networks import seen_of, spec_of, state_seen
 from pkubench.agents.rl.on_policy.signals import Signals
 from pkubench.agents.rl.rollout import Array, Rollout
-from pkubench.agents.rl.samples import ActorSamples
+from pkubench.agents.rl.samples import ActorSamples, SequenceSamples
 from pkubench.agents.rl.trainers import ActorTrainer
 from pkubench.agents.rl.update_rules.base import GradientRule
 from pkubench.envs.core.batch import BatchEnv
@@ -238,13 +238,12 @@ class OnPolicyLearner:
             streams = [(reward, self.config.lam, ended)]
             if self.constraint is not None:  # a team's costs continue after the death of an agent
                 streams += [(column, self.config.cost_lam, data.terminated) for column in costs]
-            before = stack.hidden.copy()
             estimates = [
                 self._estimate(stack, row, data, signal, states, next_states, lam, end)
                 for row, (signal, lam, end) in enumerate(streams)
             ]
-            raw, targets, advantages = (np.stack(of) for of in zip(*estimates, strict=True))
-            fits.append(Fit(stack, states, raw, targets, usable, before))
+            raw, targets, advantages, starts = (np.stack(of) for of in zip(*estimates, strict=True))
+            fits.append(Fit(stack, states, raw, targets, usable, starts))
             acted = data.usable_states if self.is_shared else data.usable(k)
             chosen = None if acted is None else flat(acted, self.device)
             of_reward, *of_costs = (flat(advantage, self.device) for advantage in advantages)
@@ -281,8 +280,11 @@ class OnPolicyLearner:
         next_states: Array,
         lam: float,
         ended: Array,
-    ) -> tuple[Array, Array, Array]:
-        """Return a critic's raw values, the returns and the advantages, each (T, N)."""
+    ) -> tuple[Array, Array, Array, Array]:
+        """Return a critic's raw values, the returns and the advantages, each (T, N).
+
+        The last is its hidden states where training begins (see ``Values.starts``).
+        """
         critic: Critic = stack.members[row]
         final = data.truncated.copy()
         final[-1] = True
@@ -305,7 +307,7 @@ class OnPolicyLearner:
             lam=lam,
             bootstrap_truncated=self.config.truncation != "official",
         )
-        return found.values, advantages + values, advantages
+        return found.values, advantages + values, advantages, found.starts
 
     def _update_sequentially(self, data: Rollout, advantages: Advantages) -> dict[str, float]:
         """Update agents in a random order, weighted by the ratios of those before (HARL Alg. 3)."""
@@ -345,6 +347,9 @@ class OnPolicyLearner:
 
     def _update_actor(self, name: str, samples: ActorSamples) -> dict[str, float]:
         count = 1 if self.config.scheme == "sequential" else len(self.agents)
+        length = self.config.memory.chunk_length
+        if isinstance(samples, SequenceSamples) and length is not None:
+            samples = samples.chunked(length, self.actors[name])
         if not isinstance(self.config.update, GradientRule):
             actor = self.actors[name]
             return update_by_a_step(actor, samples, self.constraint, self.config, count)

@@ -12,6 +12,7 @@ from pkubench.agents.rl.budget import Saute
 from pkubench.agents.rl.malloc import keep_freed_memory
 from pkubench.agents.rl.on_policy.config import OnPolicyConfig
 from pkubench.agents.rl.on_policy.learner import OnPolicyLearner
+from pkubench.agents.rl.on_policy.start import CRITICS, INPUT, begin_from, critics_of
 from pkubench.agents.rl.on_policy.state import load_state_of, state_of
 from pkubench.agents.rl.rollout import Array, Collector
 
@@ -36,6 +37,9 @@ class OnPolicyTraining:
         self.env = config.constraint.wrap(env)
         try:
             self.learner = OnPolicyLearner(self.env, config, context.seed, context.device)
+            self.is_continued = INPUT in context.inputs
+            if self.is_continued:
+                begin_from(self.learner, context.inputs[INPUT])
             self.collector = Collector(
                 self.env,
                 context.seed,
@@ -115,10 +119,13 @@ class OnPolicyTraining:
                 members[agent]["budget"] = self.env.budget._asdict()
         about = {"settings": as_plain(learner.config), "members": members}
         learned = learner.signals.credit.learned()
+        extra = {"credit": learned} if learned else {}
+        if self.is_continued:
+            extra[CRITICS] = critics_of(learner)
         return Export(
             about,
             tensors,
-            extra={"credit": learned} if learned else {},
+            extra=extra,
             about=self.collector.window.training_cost_entry(),
         )
 

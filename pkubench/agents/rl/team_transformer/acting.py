@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pkubench.agents.contract import BoolArray, FloatArray, IntArray
 from pkubench.agents.nn.fast.policy import Array, NetworkPolicy, NetworkSettings
-from pkubench.agents.nn.torch_policy import one_thread
+from pkubench.agents.nn.torch_policy import LocalNetwork, one_thread
 from pkubench.envs.core.seeding import RandomStreams
 from pkubench.errors import AgentError
 
@@ -115,17 +115,3 @@ class SablePolicy(TeamPolicy):
         with one_thread(), torch.no_grad():
             *_, after = self.net.step(seen, never, torch.from_numpy(state.hidden), choose)
         return actions, TeamMemory(after.numpy(), random)
-
-
-class LocalNetwork:
-    """A torch module of one agent's observation, from arrays to arrays."""
-
-    def __init__(self, module: nn.Module, inputs: int) -> None:
-        """Take over ``module`` and widen it."""
-        self.module, self.inputs = module.double().eval(), inputs
-
-    def __call__(self, x: FloatArray) -> FloatArray:
-        """Map (B, inputs) to (B, outputs)."""
-        with one_thread(), torch.no_grad():
-            found: FloatArray = self.module(torch.from_numpy(x)).numpy()
-        return found

@@ -23,6 +23,7 @@ from pkubench.agents.rl.advantages import gae
 from pkubench.agents.rl.malloc import keep_freed_memory
 from pkubench.agents.rl.optimiser import Optimiser
 from pkubench.agents.rl.rollout import Array, Collector, Rollout
+from pkubench.agents.rl.rows import flat_inputs
 from pkubench.agents.rl.team_transformer.config import TeamTransformerConfig
 from pkubench.agents.rl.team_transformer.networks import TeamSpec, TeamTransformer
 from pkubench.agents.rl.value_loss import value_loss
@@ -58,7 +59,7 @@ class TeamTraining:
                 max_grad_norm=config.max_grad_norm,
             )
             self.collector = Collector(
-                self.env, context.seed, config.window, _plain, units=self.units()
+                self.env, context.seed, config.window, flat_inputs, units=self.units()
             )
         except BaseException:
             self.env.close()
@@ -282,16 +283,3 @@ def _spec_of(env: Any, config: TeamTransformerConfig) -> TeamSpec:
         shared=config.shared,
         has_memory=config.memory != "none",
     )
-
-
-def _plain(
-    observations: Mapping[str, Array],
-    state: Array,
-    fresh: bool | Array,
-    alive: Array | None = None,
-) -> tuple[dict[str, Array], Array]:
-    """Return flat float32 network inputs; the encoder normalises them."""
-    flat = {
-        a: o.reshape(len(o), -1).astype(np.float32, copy=False) for a, o in observations.items()
-    }
-    return flat, state.astype(np.float32, copy=False)

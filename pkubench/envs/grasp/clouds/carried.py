@@ -1,7 +1,7 @@
 """Point clouds without rendering: points fixed to bodies, which the bodies' poses carry along.
 
-A cloud of this kind has no hidden side and costs a product of matrices. Points are drawn once for
-each body, uniformly by area.
+A cloud of this kind has no hidden side and costs a rotation for each point. Points are drawn once
+for each body, uniformly by area.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ def carry(
     Returns:
         (N, P, 3) float32, meters.
     """
-    turns = rotation_matrices(np.asarray(quaternion, dtype=np.float64)).reshape(-1, 3, 3)
-    local = np.asarray(points, dtype=np.float32)
-    found: Float32Array = np.matmul(local, turns.transpose(0, 2, 1).astype(np.float32))
-    found += np.asarray(position, dtype=np.float32)[:, None]
+    local = np.ascontiguousarray(np.moveaxis(np.asarray(points, dtype=np.float32), -1, 0))
+    places, turns = body_poses(position, quaternion)
+    found = np.empty((places.shape[1], local.shape[-1], 3), dtype=np.float32)
+    write_carried(found, local, places[..., None], turns[..., None])
     return found
 
 
@@ -68,21 +68,62 @@ def carry_bodies(
     Returns:
         (N, M, 3) float32, in the order of ``body_points.points``.
     """
-    places, turns = np.asarray(positions), np.asarray(quaternions)
-    found = np.empty((len(places), len(body_points.points), 3), dtype=np.float32)
-    first = 0
-    for body, count in zip(body_points.bodies, body_points.counts, strict=True):
-        own = slice(first, first + count)
-        found[:, own] = carry(body_points.points[own], places[:, body], turns[:, body])
-        first += count
+    found = np.empty((len(np.asarray(positions)), len(body_points.points), 3), dtype=np.float32)
+    write_carried_bodies(found, body_points, positions, quaternions)
     return found
+
+
+def write_carried_bodies(
+    out: Float32Array,
+    body_points: BodyPoints,
+    positions: npt.ArrayLike,
+    quaternions: npt.ArrayLike,
+) -> None:
+    """Write what ``carry_bodies`` returns to ``out``, (N, M, 3)."""
+    own = list(body_points.bodies)
+    places, turns = body_poses(np.asarray(positions)[:, own], np.asarray(quaternions)[:, own])
+    owner = np.repeat(np.arange(len(own)), body_points.counts)
+    local = np.ascontiguousarray(body_points.points.T)
+    write_carried(out, local, np.take(places, owner, axis=2), np.take(turns, owner, axis=2))
+
+
+def write_carried(
+    out: Float32Array, local: Float32Array, places: Float32Array, turns: Float32Array
+) -> None:
+    """Write points in the world's frame to ``out``.
+
+    Products and sums are those of single numbers in a fixed order, so that they have the same bits
+    on every processor, which a product of matrices has not.
+
+    Args:
+        out: (N, P, 3).
+        local: x, y and z in the frames of bodies, (3, P) or (3, N, P).
+        places: x, y and z of the bodies, (3, N, P) or (3, N, 1).
+        turns: The rows of their rotation matrices, (9, N, P) or (9, N, 1).
+    """
+    for axis in range(3):
+        found = turns[3 * axis] * local[0]
+        found += turns[3 * axis + 1] * local[1]
+        found += turns[3 * axis + 2] * local[2]
+        found += places[axis]
+        out[..., axis] = found
+
+
+def body_poses(
+    position: npt.ArrayLike, quaternion: npt.ArrayLike
+) -> tuple[Float32Array, Float32Array]:
+    """Return what ``write_carried`` takes of positions (..., 3) and quaternions (..., 4)."""
+    quat = np.asarray(quaternion, dtype=np.float64)
+    turns = rotation_matrices(quat.reshape(-1, 4)).T.reshape(9, *quat.shape[:-1])
+    places = np.moveaxis(np.asarray(position), -1, 0)
+    return places.astype(np.float32), turns.astype(np.float32)
 
 
 def body_points(model: Any, geoms: npt.ArrayLike, count: int, seed: int) -> BodyPoints:
     """Draw points on geoms of a model, uniformly by area, in the frames of their bodies.
 
-    Boxes, spheres, capsules, cylinders and ellipsoids; round ones by a polyhedron of 12 sides.
-    Where geoms overlap, both have points.
+    Boxes, spheres, capsules, cylinders, ellipsoids and meshes; round ones by a polyhedron of 12
+    sides. Where geoms overlap, both have points.
 
     Args:
         model: The ``mujoco.MjModel``.
@@ -131,10 +172,15 @@ def _geom_triangles(model: Any, geom: int) -> FloatArray:
         lower, upper = np.split(size[0] * _half_circle(), 2)
         half = np.array([0.0, size[1]])
         local = _lathe(np.concatenate([lower - half, upper + half]))
+    elif kind == kinds.mjGEOM_MESH:
+        mesh = model.mesh(int(model.geom_dataid[geom]))
+        vertices = model.mesh_vert[int(mesh.vertadr[0]) :]
+        first = int(mesh.faceadr[0])
+        local = vertices[model.mesh_face[first : first + int(mesh.facenum[0])]].astype(np.float64)
     else:
         name = mujoco.mjtGeom(kind).name.removeprefix("mjGEOM_").lower()
         raise DataError(
-            f"points are not drawn on geoms of type {name}; give geoms of simple shapes"
+            f"points are not drawn on geoms of type {name}; give meshes or simple shapes"
         )
     turn = np.zeros(9)
     mujoco.mju_quat2Mat(turn, model.geom_quat[geom])

@@ -3,11 +3,12 @@
 The vision policy that was released with UniDexGrasp++ (Wan et al. 2023) reads 29 numbers more, in
 which its environment leaves the pose of the hand in the object's frame: with the hand's own pose,
 that is the pose of the object. ``official_leak`` reproduces these numbers, for comparisons with
-that policy; nothing here uses it unless asked.
+that policy; they are in no observation but the one of that name.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -15,18 +16,69 @@ import numpy.typing as npt
 
 from pkubench.envs.core.exact_math import rotation_matrices
 from pkubench.envs.grasp.clouds.carried import Float32Array, FloatArray
-from pkubench.errors import ConfigError
+
+Labels = npt.NDArray[np.int8]
 
 BACKGROUND, HAND, OBJECT = 0, 1, 2
 """Labels of points."""
 POINTS: Final = 1024
 CHANNELS: Final = 8
 """Of a point: x, y, z in meters; red, green, blue; whether it is the hand's; the object's."""
-LEAK_SIZE: Final = 29
 COLORS: Final[Float32Array] = np.array(
     [[0.85, 0.80, 0.72], [0.62, 0.64, 0.70], [0.85, 0.45, 0.25]], dtype=np.float32
 )
 """Red, green and blue of each label."""
+
+
+@dataclass(frozen=True, slots=True)
+class VisionLayout:
+    """Where each quantity is in an observation with a point cloud: a row of float32 numbers.
+
+    >>> layout = VisionLayout.of(proprioception=191, points=1024)
+    >>> layout.cloud, layout.size
+    (slice(191, 8383, None), 8383)
+    """
+
+    proprioception: slice
+    """Entries 0 to 191 of the state observation: joints, fingertips, palm and the last action."""
+    leak: slice
+    """``official_leak``; empty unless it was asked for."""
+    cloud: slice
+    """Points one after the other, ``CHANNELS`` numbers each."""
+
+    @classmethod
+    def of(cls, proprioception: int, points: int, leak: int = 0) -> VisionLayout:
+        """Return the slices for so many numbers and points."""
+        first, second = proprioception, proprioception + leak
+        return cls(slice(0, first), slice(first, second), slice(second, second + CHANNELS * points))
+
+    @property
+    def size(self) -> int:
+        """Length of an observation."""
+        stop: int = self.cloud.stop
+        return stop
+
+    @property
+    def points(self) -> int:
+        """Points of a cloud."""
+        return (self.size - int(self.cloud.start)) // CHANNELS
+
+    def clouds(self, observations: Float32Array) -> Float32Array:
+        """Return the clouds in observations (..., size) as a view, (..., points, ``CHANNELS``)."""
+        return observations[..., self.cloud].reshape(
+            *observations.shape[:-1], self.points, CHANNELS
+        )
+
+
+def label_channels(labels: npt.ArrayLike) -> Float32Array:
+    """Return color and masks of points with these labels, (..., ``CHANNELS`` - 3) float32.
+
+    Args:
+        labels: ``BACKGROUND``, ``HAND`` or ``OBJECT``, of any shape.
+    """
+    masks = np.array([[0, 0], [1, 0], [0, 1]], dtype=np.float32)
+    found: Float32Array = np.concatenate([COLORS, masks], axis=1)[np.asarray(labels)]
+    return found
 
 
 def labeled_cloud(points: npt.ArrayLike, labels: npt.ArrayLike) -> Float32Array:
@@ -40,57 +92,24 @@ def labeled_cloud(points: npt.ArrayLike, labels: npt.ArrayLike) -> Float32Array:
         (N, P, ``CHANNELS``) float32.
     """
     places = np.asarray(points, dtype=np.float32)
-    kinds = np.broadcast_to(np.asarray(labels), places.shape[:2])
     cloud = np.empty((*places.shape[:2], CHANNELS), dtype=np.float32)
     cloud[..., :3] = places
-    cloud[..., 3:6] = COLORS[kinds]
-    cloud[..., 6] = kinds == HAND
-    cloud[..., 7] = kinds == OBJECT
+    cloud[..., 3:] = label_channels(labels)
     return cloud
 
 
-def geom_labels(
-    geom: npt.ArrayLike, hand: npt.ArrayLike, grasped: npt.ArrayLike
-) -> npt.NDArray[np.int8]:
-    """Return the label of each geom number: of the hand, of the object, or of the background.
+def label_of_geoms(count: int, hand: npt.ArrayLike, grasped: npt.ArrayLike) -> Labels:
+    """Return the labels of a model's geoms, (count + 1,): the last, at -1, is that of nothing.
 
     Args:
-        geom: Numbers of geoms, of any shape; -1 for nothing.
+        count: Geoms of the model.
         hand: Numbers of the hand's geoms.
         grasped: Numbers of the object's geoms.
     """
-    numbers = np.asarray(geom)
-    labels = np.full(numbers.shape, BACKGROUND, dtype=np.int8)
-    labels[np.isin(numbers, np.asarray(hand))] = HAND
-    labels[np.isin(numbers, np.asarray(grasped))] = OBJECT
+    labels = np.full(count + 1, BACKGROUND, dtype=np.int8)
+    labels[np.asarray(hand)] = HAND
+    labels[np.asarray(grasped)] = OBJECT
     return labels
-
-
-def vision_observation(
-    proprioception: npt.ArrayLike, cloud: npt.ArrayLike, leak: npt.ArrayLike | None = None
-) -> dict[str, Float32Array]:
-    """Return the observation of a vision policy.
-
-    Args:
-        proprioception: Entries 0 to 191 of the state observation, (N, D): joints, fingertips, palm
-            and the last action.
-        cloud: (N, P, ``CHANNELS``), see ``labeled_cloud``.
-        leak: ``official_leak``, (N, 29); None, the default, keeps the object's pose from the
-            policy.
-
-    Returns:
-        ``proprioception`` (N, D) or (N, D + 29), and ``cloud``.
-
-    Raises:
-        ConfigError: the leak has another shape.
-    """
-    own = np.asarray(proprioception, dtype=np.float32)
-    if leak is not None:
-        more = np.asarray(leak, dtype=np.float32)
-        if more.shape != (len(own), LEAK_SIZE):
-            raise ConfigError(f"the leak has the shape ({len(own)}, {LEAK_SIZE}), not {more.shape}")
-        own = np.concatenate([own, more], axis=1)
-    return {"proprioception": own, "cloud": np.asarray(cloud, dtype=np.float32)}
 
 
 def official_leak(
@@ -111,10 +130,10 @@ def official_leak(
         hand_quaternion: (N, 4), wxyz.
         object_position: (N, 3), meters.
         object_quaternion: (N, 4), wxyz.
-        joints: (N, 22), radians.
+        joints: (N, J), radians; 22 of the ShadowHand.
 
     Returns:
-        (N, 29).
+        (N, 7 + J).
     """
     pose = np.asarray(object_quaternion, dtype=np.float64)
     turns = rotation_matrices(pose).reshape(-1, 3, 3)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from pkubench.envs.core.exact_math import cos_of_turns
 
-Solid = npt.NDArray[np.float64]
+Corners = npt.NDArray[np.float64]
 """Points (V, 3) whose convex hull is a part."""
 Vector = tuple[float, float, float]
 
@@ -25,19 +25,19 @@ SEGMENTS: Final = 16
 _GOLDEN: Final = (1.0 + math.sqrt(5.0)) / 2.0
 
 
-def cos_sin(turns: npt.ArrayLike) -> tuple[Solid, Solid]:
+def cos_sin(turns: npt.ArrayLike) -> tuple[Corners, Corners]:
     """Return cosine and sine of angles in turns."""
     angle = np.asarray(turns, dtype=np.float64)
     return cos_of_turns(angle % 1.0), cos_of_turns((angle - 0.25) % 1.0)
 
 
-def hull(*points: Vector) -> Solid:
+def hull(*points: Vector) -> Corners:
     """Return the hull of single points."""
-    corners: Solid = np.array(points, dtype=np.float64)
+    corners: Corners = np.array(points, dtype=np.float64)
     return corners
 
 
-def ring(radius: float | tuple[float, float], z: float, segments: int = SEGMENTS) -> Solid:
+def ring(radius: float | tuple[float, float], z: float, segments: int = SEGMENTS) -> Corners:
     """Return a circle or an ellipse at a height; one point where the radius is 0."""
     wide, deep = radius if isinstance(radius, tuple) else (radius, radius)
     if wide == 0.0 and deep == 0.0:
@@ -46,17 +46,19 @@ def ring(radius: float | tuple[float, float], z: float, segments: int = SEGMENTS
     return np.column_stack([wide * cos, deep * sin, np.full(segments, z)])
 
 
-def turned(*profile: tuple[float | tuple[float, float], float], segments: int = SEGMENTS) -> Solid:
+def turned(
+    *profile: tuple[float | tuple[float, float], float], segments: int = SEGMENTS
+) -> Corners:
     """Return a solid of revolution about z, by (radius, z) from one end to the other."""
     return np.concatenate([ring(radius, z, segments) for radius, z in profile])
 
 
-def cylinder(radius: float, height: float, z: float = 0.0, segments: int = SEGMENTS) -> Solid:
+def cylinder(radius: float, height: float, z: float = 0.0, segments: int = SEGMENTS) -> Corners:
     """Return an upright cylinder whose lower end is at z."""
     return turned((radius, z), (radius, z + height), segments=segments)
 
 
-def rounded(radius: float, height: float, edge: float, z: float = 0.0) -> Solid:
+def rounded(radius: float, height: float, edge: float, z: float = 0.0) -> Corners:
     """Return an upright cylinder with chamfered edges."""
     top = z + height
     return turned(
@@ -64,16 +66,16 @@ def rounded(radius: float, height: float, edge: float, z: float = 0.0) -> Solid:
     )
 
 
-def box(x: float, y: float, z: float, at: Vector = (0.0, 0.0, 0.0)) -> Solid:
+def box(x: float, y: float, z: float, at: Vector = (0.0, 0.0, 0.0)) -> Corners:
     """Return a box of side lengths x, y, z whose center is ``at``."""
     signs = np.array(list(itertools.product((-0.5, 0.5), repeat=3)))
-    corners: Solid = signs * np.array([x, y, z]) + np.array(at)
+    corners: Corners = signs * np.array([x, y, z]) + np.array(at)
     return corners
 
 
-def slab(x: float, y: float, z: float, edge: float, at: Vector = (0.0, 0.0, 0.0)) -> Solid:
+def slab(x: float, y: float, z: float, edge: float, at: Vector = (0.0, 0.0, 0.0)) -> Corners:
     """Return a box whose four upright edges are chamfered by ``edge``."""
-    corners: Solid = prism(chamfered(x, y, edge), -z / 2, z / 2) + np.array(at)
+    corners: Corners = prism(chamfered(x, y, edge), -z / 2, z / 2) + np.array(at)
     return corners
 
 
@@ -86,7 +88,7 @@ def chamfered(x: float, y: float, edge: float) -> list[tuple[float, float]]:
 
 def taper(
     bottom: tuple[float, float], top: tuple[float, float], height: float, z: float = 0.0
-) -> Solid:
+) -> Corners:
     """Return a frustum with rectangular ends."""
     return np.concatenate(
         [
@@ -96,7 +98,7 @@ def taper(
     )
 
 
-def prism(outline: Sequence[tuple[float, float]], low: float, high: float) -> Solid:
+def prism(outline: Sequence[tuple[float, float]], low: float, high: float) -> Corners:
     """Return an outline (x, y), convex, raised from z = low to high."""
     flat = np.array(outline, dtype=np.float64)
     return np.concatenate([np.column_stack([flat, np.full(len(flat), z)]) for z in (low, high)])
@@ -108,7 +110,7 @@ def regular(corners: int, radius: float, first: float = 0.0) -> list[tuple[float
     return list(zip((radius * cos).tolist(), (radius * sin).tolist(), strict=True))
 
 
-def ball(x: float, y: float | None = None, z: float | None = None) -> Solid:
+def ball(x: float, y: float | None = None, z: float | None = None) -> Corners:
     """Return an ellipsoid of semi-axes x, y, z about the origin: 42 points of an icosphere."""
     poles = []
     for a, b in itertools.product((-1.0, 1.0), (-_GOLDEN, _GOLDEN)):
@@ -118,13 +120,13 @@ def ball(x: float, y: float | None = None, z: float | None = None) -> Solid:
     is_edge = ((points[first] - points[second]) ** 2).sum(axis=1) < 4.5
     points = np.concatenate([points, (points[first] + points[second])[is_edge] / 2.0])
     points /= np.sqrt((points**2).sum(axis=1))[:, None]
-    corners: Solid = points * np.array([x, x if y is None else y, x if z is None else z])
+    corners: Corners = points * np.array([x, x if y is None else y, x if z is None else z])
     return corners
 
 
 def bar(
     start: Vector, end: Vector, radius: float, end_radius: float | None = None, segments: int = 8
-) -> Solid:
+) -> Corners:
     """Return a straight rod between two points, which may taper."""
     a, b = np.array(start), np.array(end)
     axis = (b - a) / np.sqrt(((b - a) ** 2).sum())
@@ -140,7 +142,7 @@ def bar(
 
 def wall(
     inner: tuple[float, float], outer: tuple[float, float], low: float, high: float, pieces: int
-) -> list[Solid]:
+) -> list[Corners]:
     """Return a round wall about z, open above and below, as convex pieces side by side.
 
     Args:
@@ -163,7 +165,7 @@ def wall(
 
 def arc(
     radius: float, first: float, last: float, pieces: int, thickness: float, width: float
-) -> list[Solid]:
+) -> list[Corners]:
     """Return a bent bar in the plane of x and z about the origin, as convex pieces end to end.
 
     Args:
@@ -190,13 +192,13 @@ def arc(
 
 
 def move(
-    parts: Solid | Iterable[Solid], x: float = 0.0, y: float = 0.0, z: float = 0.0
-) -> list[Solid]:
+    parts: Corners | Iterable[Corners], x: float = 0.0, y: float = 0.0, z: float = 0.0
+) -> list[Corners]:
     """Return parts moved."""
     return [part + np.array([x, y, z]) for part in _listed(parts)]
 
 
-def turn(parts: Solid | Iterable[Solid], axis: str, turns: float) -> list[Solid]:
+def turn(parts: Corners | Iterable[Corners], axis: str, turns: float) -> list[Corners]:
     """Return parts turned about an axis (``x``, ``y`` or ``z``) through the origin."""
     cos, sin = (float(value) for value in cos_sin(turns))
     i, j = {"x": (1, 2), "y": (2, 0), "z": (0, 1)}[axis]
@@ -210,11 +212,11 @@ def turn(parts: Solid | Iterable[Solid], axis: str, turns: float) -> list[Solid]
 
 
 def stretch(
-    parts: Solid | Iterable[Solid], x: float = 1.0, y: float = 1.0, z: float = 1.0
-) -> list[Solid]:
+    parts: Corners | Iterable[Corners], x: float = 1.0, y: float = 1.0, z: float = 1.0
+) -> list[Corners]:
     """Return parts stretched along the axes."""
     return [part * np.array([x, y, z]) for part in _listed(parts)]
 
 
-def _listed(parts: Solid | Iterable[Solid]) -> list[Solid]:
+def _listed(parts: Corners | Iterable[Corners]) -> list[Corners]:
     return [parts] if isinstance(parts, np.ndarray) else list(parts)

@@ -182,7 +182,7 @@ class Codes:
         except (RuntimeError, TypeError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise WeightsError(f"these are not the weights of the autoencoder: {reason}") from error
-        # Double precision and one thread: codes then agree between processors as float32.
+        # In double precision, codes agree as float32 between processors and numbers of threads.
         self._module = module.double().eval()
 
     def __call__(self, clouds: npt.ArrayLike, block: int = 64) -> Float32Array:

@@ -51,11 +51,12 @@ def geo_clustering(
         restarts: How many runs.
 
     Raises:
-        ConfigError: there are more clusters than different features, or a feature is not finite.
+        ConfigError: there are more clusters than different features, features that are no rows of
+            finite numbers, or no runs.
     """
-    points = np.asarray(features, dtype=np.float64)
-    if not np.isfinite(points).all():
-        raise ConfigError("features of tasks are not finite: train the encoder again")
+    points = rows_of(features)
+    if restarts < 1:
+        raise ConfigError(f"restarts must be 1 or more, got {restarts}")
     different = len(np.unique(points, axis=0))
     if not 1 <= clusters <= different:
         raise ConfigError(
@@ -71,6 +72,20 @@ def geo_clustering(
     if not runs:
         raise ConfigError(f"K-means found no {clusters} clusters of these tasks: ask for fewer")
     return _renumbered(min(runs, key=lambda run: run.inertia))
+
+
+def rows_of(features: npt.ArrayLike) -> FloatArray:
+    """Return features as (n, D) float64.
+
+    Raises:
+        ConfigError: they have another shape, or are not finite.
+    """
+    points = np.asarray(features, dtype=np.float64)
+    if points.ndim != 2 or not points.size:
+        raise ConfigError(f"features are one row a task, (n, D); these have shape {points.shape}")
+    if not np.isfinite(points).all():
+        raise ConfigError("features of tasks are not finite: train the encoder again")
+    return points
 
 
 def _spread(points: FloatArray, clusters: int, generator: np.random.Generator) -> FloatArray:
@@ -120,8 +135,10 @@ def category_partition(families: Sequence[str], groups: int) -> IntArray:
     One family after the other, from the largest, goes to the group with the fewest tasks.
 
     Raises:
-        ConfigError: there are fewer families than groups.
+        ConfigError: there are fewer families than groups, no group, or a task without a family.
     """
+    if not all(families) or groups < 1:
+        raise ConfigError(f"every task needs a family, and there is 1 group or more, not {groups}")
     names, counts = np.unique(np.asarray(families), return_counts=True)
     if len(names) < groups:
         raise ConfigError(f"{len(names)} families do not fill {groups} groups")

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial.distance import cdist
 
-from pkubench.agents.families.grasp.geometry.clusters import IntArray, geo_clustering
+from pkubench.agents.families.grasp.geometry.clusters import IntArray, geo_clustering, rows_of
 from pkubench.errors import ConfigError
 
 LEVELS = (1, 4, 16, 64, 256)
@@ -37,9 +37,9 @@ def geo_curriculum(
         sizes: Increasing numbers of clusters; the first is 1 for the task in the middle.
 
     Raises:
-        ConfigError: sizes do not increase.
+        ConfigError: sizes do not increase, or features are no rows of finite numbers.
     """
-    points = np.asarray(features, dtype=np.float64)
+    points = rows_of(features)
     if any(b <= a for a, b in pairwise(sizes)) or (sizes and sizes[0] < 1):
         raise ConfigError(f"sizes of levels increase from 1, got {tuple(sizes)}")
     different = len(np.unique(points, axis=0))
@@ -65,7 +65,15 @@ def category_curriculum(families: Sequence[str], first: int = 0) -> list[IntArra
     Args:
         families: Family of each task.
         first: The task to begin with.
+
+    Raises:
+        ConfigError: there is no such task, or a task has no family.
     """
+    if not 0 <= first < len(families) or not all(families):
+        raise ConfigError(
+            f"a curriculum begins with one of the tasks 0 to {len(families) - 1}, each of a named "
+            f"family; got {first}"
+        )
     names = np.asarray(families)
     own = str(names[first])
     kinds, counts = np.unique(names, return_counts=True)

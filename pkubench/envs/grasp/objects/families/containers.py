@@ -5,7 +5,7 @@ from __future__ import annotations
 from pkubench.envs.grasp.objects.draws import Draws
 from pkubench.envs.grasp.objects.families.registry import family
 from pkubench.envs.grasp.objects.shapes import (
-    Solid,
+    Corners,
     arc,
     ball,
     bar,
@@ -22,14 +22,14 @@ from pkubench.envs.grasp.objects.shapes import (
 
 def handle(
     at: float, middle: float, radius: float, draw: Draws, pieces: int = 4, reach: float = 1.0
-) -> list[Solid]:
+) -> list[Corners]:
     """Return a handle on the side of x: half a ring about (at, 0, middle)."""
     bent = arc(radius, -0.25, 0.25, pieces, 0.3 * radius, draw.between(0.3, 0.5) * radius)
     return move([part * [reach, 1.0, 1.0] for part in bent], x=at, z=middle)
 
 
 @family(10)
-def bottle(draw: Draws) -> list[Solid]:
+def bottle(draw: Draws) -> list[Corners]:
     """A body, a shoulder, a neck and a cap."""
     r, h = 1.0, draw.between(2.2, 4.2)
     neck, shoulder, top = draw.between(0.28, 0.45), draw.between(0.4, 1.1), draw.between(0.4, 1.0)
@@ -42,7 +42,7 @@ def bottle(draw: Draws) -> list[Solid]:
 
 
 @family(4)
-def wine_bottle(draw: Draws) -> list[Solid]:
+def wine_bottle(draw: Draws) -> list[Corners]:
     """A slender bottle with a long neck."""
     h, shoulder, neck = draw.between(3.6, 4.8), draw.between(0.5, 1.2), draw.between(0.26, 0.34)
     top = h + shoulder
@@ -54,7 +54,7 @@ def wine_bottle(draw: Draws) -> list[Solid]:
 
 
 @family(6)
-def jar(draw: Draws) -> list[Solid]:
+def jar(draw: Draws) -> list[Corners]:
     """A wide body and a lid almost as wide."""
     h, lid = draw.between(1.4, 2.4), draw.between(0.78, 0.95)
     return [
@@ -64,13 +64,13 @@ def jar(draw: Draws) -> list[Solid]:
 
 
 @family(6)
-def can(draw: Draws) -> list[Solid]:
+def can(draw: Draws) -> list[Corners]:
     """A cylinder with chamfered ends."""
     return [rounded(1.0, draw.between(1.2, 3.8), draw.between(0.05, 0.16))]
 
 
 @family(4)
-def vase(draw: Draws) -> list[Solid]:
+def vase(draw: Draws) -> list[Corners]:
     """A belly, a waist and a flared mouth."""
     belly, waist = draw.between(0.8, 1.2), draw.between(0.3, 0.5)
     foot, mouth = draw.between(0.4, 0.7), draw.between(0.55, 0.9)
@@ -84,7 +84,7 @@ def vase(draw: Draws) -> list[Solid]:
 
 
 @family(6)
-def mug(draw: Draws) -> list[Solid]:
+def mug(draw: Draws) -> list[Corners]:
     """A hollow cylinder with a bottom and a handle."""
     h, inner = draw.between(1.8, 2.6), draw.between(0.84, 0.9)
     size = draw.between(0.28, 0.36) * h
@@ -97,7 +97,7 @@ def mug(draw: Draws) -> list[Solid]:
 
 
 @family(4)
-def bowl(draw: Draws) -> list[Solid]:
+def bowl(draw: Draws) -> list[Corners]:
     """A shallow hollow vessel, wider above."""
     h, foot = draw.between(0.6, 1.1), draw.between(0.35, 0.6)
     thick = draw.between(0.08, 0.13)
@@ -109,7 +109,7 @@ def bowl(draw: Draws) -> list[Solid]:
 
 
 @family(4)
-def cup(draw: Draws) -> list[Solid]:
+def cup(draw: Draws) -> list[Corners]:
     """A tall hollow cone without a handle, as of paper."""
     h, foot = draw.between(1.9, 2.8), draw.between(0.6, 0.8)
     return [
@@ -119,7 +119,7 @@ def cup(draw: Draws) -> list[Solid]:
 
 
 @family(3)
-def plate(draw: Draws) -> list[Solid]:
+def plate(draw: Draws) -> list[Corners]:
     """A flat disc with a raised rim."""
     rim, h = draw.between(0.6, 0.75), draw.between(0.14, 0.26)
     return [
@@ -129,7 +129,7 @@ def plate(draw: Draws) -> list[Solid]:
 
 
 @family(4)
-def pot(draw: Draws) -> list[Solid]:
+def pot(draw: Draws) -> list[Corners]:
     """A hollow cylinder with two handles."""
     h, size = draw.between(0.9, 1.5), draw.between(0.2, 0.28)
     ear = turn(arc(size, -0.25, 0.25, 2, 0.1, 0.16), "x", 0.25)
@@ -138,7 +138,7 @@ def pot(draw: Draws) -> list[Solid]:
 
 
 @family(4)
-def pan(draw: Draws) -> list[Solid]:
+def pan(draw: Draws) -> list[Corners]:
     """A shallow hollow disc with a long handle."""
     h, length = draw.between(0.3, 0.5), draw.between(1.3, 2.2)
     grip = bar((0.95, 0, h * 0.8), (0.95 + length, 0, h + draw.between(0.0, 0.3)), 0.11, 0.14)
@@ -147,7 +147,7 @@ def pan(draw: Draws) -> list[Solid]:
 
 
 @family(3)
-def pitcher(draw: Draws) -> list[Solid]:
+def pitcher(draw: Draws) -> list[Corners]:
     """A tall hollow jug with a handle and a spout."""
     h, foot = draw.between(2.4, 3.2), draw.between(0.85, 1.1)
     spout = hull(
@@ -163,7 +163,7 @@ def pitcher(draw: Draws) -> list[Solid]:
 
 
 @family(3)
-def bucket(draw: Draws) -> list[Solid]:
+def bucket(draw: Draws) -> list[Corners]:
     """A hollow cone with an arched handle above."""
     h, foot = draw.between(1.3, 1.8), draw.between(0.65, 0.8)
     bow = move(arc(0.95, 0.0, 0.5, 5, 0.09, 0.12), z=h - 0.05)
@@ -171,7 +171,7 @@ def bucket(draw: Draws) -> list[Solid]:
 
 
 @family(2)
-def wine_glass(draw: Draws) -> list[Solid]:
+def wine_glass(draw: Draws) -> list[Corners]:
     """A foot, a stem and a hollow bowl."""
     stem, h, mouth = draw.between(1.0, 1.6), draw.between(0.7, 1.2), draw.between(0.7, 0.95)
     low = stem + 0.45
@@ -184,7 +184,7 @@ def wine_glass(draw: Draws) -> list[Solid]:
 
 
 @family(3)
-def thermos(draw: Draws) -> list[Solid]:
+def thermos(draw: Draws) -> list[Corners]:
     """A tall body with a cup for a cap and a side handle."""
     h, cap = draw.between(2.8, 3.8), draw.between(0.7, 0.9)
     parts = [rounded(1.0, h, 0.1), turned((cap, h), (cap * 0.9, h + 0.8))]
@@ -192,7 +192,7 @@ def thermos(draw: Draws) -> list[Solid]:
 
 
 @family(3)
-def spray_bottle(draw: Draws) -> list[Solid]:
+def spray_bottle(draw: Draws) -> list[Corners]:
     """A body, a neck, a head with a nozzle and a trigger."""
     h = draw.between(1.9, 2.6)
     top = h + 0.95
@@ -206,7 +206,7 @@ def spray_bottle(draw: Draws) -> list[Solid]:
 
 
 @family(2)
-def soap_dispenser(draw: Draws) -> list[Solid]:
+def soap_dispenser(draw: Draws) -> list[Corners]:
     """A squat bottle with a pump and a bent nozzle."""
     h = draw.between(1.5, 2.3)
     return [
@@ -219,7 +219,7 @@ def soap_dispenser(draw: Draws) -> list[Solid]:
 
 
 @family(2)
-def candle(draw: Draws) -> list[Solid]:
+def candle(draw: Draws) -> list[Corners]:
     """A candle in a holder with a dish."""
     h = draw.between(1.4, 2.6)
     return [
@@ -231,14 +231,14 @@ def candle(draw: Draws) -> list[Solid]:
 
 
 @family(2)
-def flower_pot(draw: Draws) -> list[Solid]:
+def flower_pot(draw: Draws) -> list[Corners]:
     """A cone with a thick rim, filled."""
     h, foot = draw.between(1.2, 1.8), draw.between(0.55, 0.75)
     return [turned((foot, 0), (0.9, h)), cylinder(1.0, draw.between(0.25, 0.4), h)]
 
 
 @family(2)
-def barrel(draw: Draws) -> list[Solid]:
+def barrel(draw: Draws) -> list[Corners]:
     """A bulging cylinder."""
     h, end = draw.between(2.0, 2.8), draw.between(0.7, 0.85)
     middle = (1 + end) / 2 + 0.04
@@ -246,7 +246,7 @@ def barrel(draw: Draws) -> list[Solid]:
 
 
 @family(3, is_unseen=True)
-def teapot(draw: Draws) -> list[Solid]:
+def teapot(draw: Draws) -> list[Corners]:
     """A round body with a lid and its knob, a spout and a handle."""
     squat = draw.between(0.7, 0.95)
     spout = bar((0.7, 0, -0.25 * squat), (1.75, 0, 0.6 * squat), 0.28, 0.12)
@@ -266,7 +266,7 @@ def teapot(draw: Draws) -> list[Solid]:
 
 
 @family(2, is_unseen=True)
-def goblet(draw: Draws) -> list[Solid]:
+def goblet(draw: Draws) -> list[Corners]:
     """A trophy: a base, a stem, a filled cup and two ears."""
     h = draw.between(0.9, 1.3)
     ears = [
@@ -281,7 +281,7 @@ def goblet(draw: Draws) -> list[Solid]:
 
 
 @family(2, is_unseen=True)
-def hourglass(draw: Draws) -> list[Solid]:
+def hourglass(draw: Draws) -> list[Corners]:
     """Two cones tip to tip between discs."""
     h, waist = draw.between(0.9, 1.3), draw.between(0.12, 0.2)
     disc, bulb = draw.between(1.0, 1.1), draw.between(0.7, 0.85)

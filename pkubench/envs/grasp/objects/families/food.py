@@ -5,7 +5,7 @@ from __future__ import annotations
 from pkubench.envs.grasp.objects.draws import Draws
 from pkubench.envs.grasp.objects.families.registry import family
 from pkubench.envs.grasp.objects.shapes import (
-    Solid,
+    Corners,
     arc,
     ball,
     bar,
@@ -20,7 +20,7 @@ from pkubench.envs.grasp.objects.shapes import (
 
 
 @family(4)
-def mushroom(draw: Draws) -> list[Solid]:
+def mushroom(draw: Draws) -> list[Corners]:
     """A stem under a cap."""
     stem, h = draw.between(0.28, 0.45), draw.between(0.7, 1.2)
     cap = draw.between(0.5, 0.9)
@@ -31,7 +31,7 @@ def mushroom(draw: Draws) -> list[Solid]:
 
 
 @family(3)
-def apple(draw: Draws) -> list[Solid]:
+def apple(draw: Draws) -> list[Corners]:
     """A round fruit with a stalk."""
     h = draw.between(0.75, 0.95)
     body = turned((0.45, -h), (0.85, -h * 0.55), (1.0, 0.1), (0.85, h * 0.65), (0.5, h * 0.85))
@@ -39,7 +39,7 @@ def apple(draw: Draws) -> list[Solid]:
 
 
 @family(3)
-def banana(draw: Draws) -> list[Solid]:
+def banana(draw: Draws) -> list[Corners]:
     """A bent fruit that thins toward both ends."""
     bend, pieces = draw.between(0.22, 0.32), 6
     parts = arc(1.6, 0.25 - bend / 2, 0.25 + bend / 2, pieces, 0.56, 0.5)
@@ -55,7 +55,7 @@ def _end(bend: float) -> tuple[float, float]:
     return 1.6 * float(cos), 1.6 * float(sin) - 0.08
 
 
-def _thinned_ends(parts: list[Solid], bend: float) -> list[Solid]:
+def _thinned_ends(parts: list[Corners], bend: float) -> list[Corners]:
     """Return the pieces of an arc with the outermost ends drawn together."""
     first, last = parts[0].copy(), parts[-1].copy()
     for part, rows in ((first, slice(0, 4)), (last, slice(4, 8))):
@@ -65,7 +65,7 @@ def _thinned_ends(parts: list[Solid], bend: float) -> list[Solid]:
 
 
 @family(2)
-def carrot(draw: Draws) -> list[Solid]:
+def carrot(draw: Draws) -> list[Corners]:
     """A long cone with leaves."""
     length = draw.between(2.2, 3.0)
     return [
@@ -75,7 +75,7 @@ def carrot(draw: Draws) -> list[Solid]:
 
 
 @family(2)
-def ice_cream_cone(draw: Draws) -> list[Solid]:
+def ice_cream_cone(draw: Draws) -> list[Corners]:
     """A cone with one or two scoops."""
     h, scoop = draw.between(1.6, 2.2), draw.between(0.62, 0.75)
     parts = [turned((0.08, 0), (0.6, h)), *move(ball(scoop), z=h + 0.3)]
@@ -83,7 +83,7 @@ def ice_cream_cone(draw: Draws) -> list[Solid]:
 
 
 @family(2)
-def bread_loaf(draw: Draws) -> list[Solid]:
+def bread_loaf(draw: Draws) -> list[Corners]:
     """A long loaf with a domed top."""
     x, y, h = draw.between(1.8, 2.6), draw.between(0.8, 1.0), draw.between(0.55, 0.75)
     outline = [(-y / 2, 0), (y / 2, 0), (y / 2 + 0.06, h * 0.6), (y * 0.3, h), (-y * 0.3, h)]
@@ -92,7 +92,7 @@ def bread_loaf(draw: Draws) -> list[Solid]:
 
 
 @family(2, is_unseen=True)
-def pear(draw: Draws) -> list[Solid]:
+def pear(draw: Draws) -> list[Corners]:
     """A fruit with a wide base, a narrow top and a stalk."""
     neck, h = draw.between(0.4, 0.55), draw.between(0.7, 1.1)
     return [
@@ -103,7 +103,7 @@ def pear(draw: Draws) -> list[Solid]:
 
 
 @family(2, is_unseen=True)
-def lemon(draw: Draws) -> list[Solid]:
+def lemon(draw: Draws) -> list[Corners]:
     """An ellipsoid with a nub at each end."""
     long_by = draw.between(1.15, 1.4)
     nubs = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pkubench.envs.grasp.objects.draws import Draws
 from pkubench.envs.grasp.objects.families.registry import family
 from pkubench.envs.grasp.objects.shapes import (
-    Solid,
+    Corners,
     arc,
     bar,
     box,
@@ -19,7 +19,7 @@ from pkubench.envs.grasp.objects.shapes import (
 
 
 @family(3)
-def chair(draw: Draws) -> list[Solid]:
+def chair(draw: Draws) -> list[Corners]:
     """A seat, four legs and a back, in miniature."""
     h, back = draw.between(0.8, 1.2), draw.between(0.9, 1.3)
     legs = [box(0.13, 0.13, h, (0.42 * sx, 0.42 * sy, -h / 2)) for sx in (-1, 1) for sy in (-1, 1)]
@@ -28,7 +28,7 @@ def chair(draw: Draws) -> list[Solid]:
 
 
 @family(3)
-def table(draw: Draws) -> list[Solid]:
+def table(draw: Draws) -> list[Corners]:
     """A top and four legs, in miniature."""
     x, y, h = draw.between(1.5, 2.4), draw.between(1.0, 1.4), draw.between(0.8, 1.2)
     legs = [
@@ -40,7 +40,7 @@ def table(draw: Draws) -> list[Solid]:
 
 
 @family(2)
-def stool(draw: Draws) -> list[Solid]:
+def stool(draw: Draws) -> list[Corners]:
     """A round seat on three slanted legs."""
     h, spread = draw.between(1.1, 1.6), draw.between(0.65, 0.9)
     leg = bar((0.45, 0, -0.02), (spread, 0, -h), 0.1, 0.08)
@@ -48,7 +48,7 @@ def stool(draw: Draws) -> list[Solid]:
 
 
 @family(3)
-def lamp(draw: Draws) -> list[Solid]:
+def lamp(draw: Draws) -> list[Corners]:
     """A foot, a pole and a shade."""
     pole, shade = draw.between(1.3, 2.2), draw.between(0.7, 1.0)
     return [
@@ -59,7 +59,7 @@ def lamp(draw: Draws) -> list[Solid]:
 
 
 @family(2)
-def faucet(draw: Draws) -> list[Solid]:
+def faucet(draw: Draws) -> list[Corners]:
     """A base, a bent pipe and a lever."""
     h, reach = draw.between(1.2, 1.7), draw.between(0.45, 0.65)
     bow = move(arc(reach, 0.5, 0.0, 6, 0.24, 0.24), x=reach, z=h)
@@ -73,7 +73,7 @@ def faucet(draw: Draws) -> list[Solid]:
 
 
 @family(2)
-def suitcase(draw: Draws) -> list[Solid]:
+def suitcase(draw: Draws) -> list[Corners]:
     """A slab with a handle on top and two feet."""
     x, thick = draw.between(1.8, 2.2), draw.between(0.45, 0.7)
     grip = [box(0.07, 0.1, 0.25, (0.3 * s, 0, 0.85)) for s in (-1, 1)]
@@ -86,7 +86,7 @@ def suitcase(draw: Draws) -> list[Solid]:
 
 
 @family(2, is_unseen=True)
-def sofa(draw: Draws) -> list[Solid]:
+def sofa(draw: Draws) -> list[Corners]:
     """A seat, a back, two arms and feet, in miniature."""
     x, deep, back = draw.between(1.8, 2.4), draw.between(0.8, 1.0), draw.between(0.7, 1.0)
     arms = [box(0.25, deep, 0.75, ((x / 2 - 0.12) * s, 0, 0.35)) for s in (-1, 1)]

@@ -7,7 +7,7 @@ import itertools
 from pkubench.envs.grasp.objects.draws import Draws
 from pkubench.envs.grasp.objects.families.registry import family
 from pkubench.envs.grasp.objects.shapes import (
-    Solid,
+    Corners,
     Vector,
     arc,
     ball,
@@ -29,13 +29,13 @@ from pkubench.envs.grasp.objects.shapes import (
 
 
 @family(6)
-def cardboard_box(draw: Draws) -> list[Solid]:
+def cardboard_box(draw: Draws) -> list[Corners]:
     """A plain box."""
     return [box(2.0, draw.between(0.8, 2.0), draw.between(0.5, 2.0))]
 
 
 @family(4)
-def milk_carton(draw: Draws) -> list[Solid]:
+def milk_carton(draw: Draws) -> list[Corners]:
     """A square box with a gabled top and a ridge."""
     h, roof = draw.between(1.4, 2.4), draw.between(0.35, 0.55)
     gable = hull(
@@ -47,7 +47,7 @@ def milk_carton(draw: Draws) -> list[Solid]:
 
 
 @family(4)
-def book(draw: Draws) -> list[Solid]:
+def book(draw: Draws) -> list[Corners]:
     """Two covers, a spine and the pages between, a little smaller."""
     x, y, thick = draw.between(1.2, 1.7), 2.0, draw.between(0.2, 0.55)
     cover = 0.05
@@ -60,7 +60,7 @@ def book(draw: Draws) -> list[Solid]:
 
 
 @family(6)
-def cellphone(draw: Draws) -> list[Solid]:
+def cellphone(draw: Draws) -> list[Corners]:
     """A flat slab with cut corners and a camera bump."""
     x, thick = draw.between(0.85, 1.1), draw.between(0.12, 0.26)
     size = draw.between(0.28, 0.4)
@@ -69,7 +69,7 @@ def cellphone(draw: Draws) -> list[Solid]:
 
 
 @family(3)
-def laptop(draw: Draws) -> list[Solid]:
+def laptop(draw: Draws) -> list[Corners]:
     """A base and an open screen."""
     y, lean = draw.between(1.2, 1.5), draw.between(0.02, 0.07)
     screen = turn(box(2.0, 0.08, y, (0, 0, y / 2)), "x", -lean)
@@ -77,7 +77,7 @@ def laptop(draw: Draws) -> list[Solid]:
 
 
 @family(3)
-def keyboard(draw: Draws) -> list[Solid]:
+def keyboard(draw: Draws) -> list[Corners]:
     """A long flat wedge with rows of keys."""
     x, y = draw.between(2.6, 3.6), draw.between(0.9, 1.2)
     base = hull(
@@ -93,7 +93,7 @@ def keyboard(draw: Draws) -> list[Solid]:
 
 
 @family(3)
-def remote_control(draw: Draws) -> list[Solid]:
+def remote_control(draw: Draws) -> list[Corners]:
     """A long slab with a round pad and two rows of buttons."""
     x, thick = draw.between(0.45, 0.65), draw.between(0.22, 0.36)
     rows = [box(x * 0.7, 0.14, 0.08, (0, -0.2 - 0.3 * k, thick / 2 + 0.03)) for k in range(2)]
@@ -102,7 +102,7 @@ def remote_control(draw: Draws) -> list[Solid]:
 
 
 @family(4)
-def camera(draw: Draws) -> list[Solid]:
+def camera(draw: Draws) -> list[Corners]:
     """A body, a lens, a prism on top and a shutter button."""
     y, depth = draw.between(1.2, 1.5), draw.between(0.5, 0.75)
     lens = draw.between(0.42, 0.55)
@@ -116,7 +116,7 @@ def camera(draw: Draws) -> list[Solid]:
 
 
 @family(2)
-def computer_mouse(draw: Draws) -> list[Solid]:
+def computer_mouse(draw: Draws) -> list[Corners]:
     """A low dome with a wheel."""
     y, h = draw.between(1.5, 1.9), draw.between(0.5, 0.75)
     low, high = ((0.5, y / 2), 0.0), ((0.52, y / 2), h * 0.4)
@@ -126,7 +126,7 @@ def computer_mouse(draw: Draws) -> list[Solid]:
 
 
 @family(3)
-def alarm_clock(draw: Draws) -> list[Solid]:
+def alarm_clock(draw: Draws) -> list[Corners]:
     """A drum on two feet, with two bells and a hammer between them."""
     depth = draw.between(0.5, 0.8)
     bell = draw.between(0.3, 0.4)
@@ -140,7 +140,7 @@ def alarm_clock(draw: Draws) -> list[Solid]:
 
 
 @family(2)
-def light_bulb(draw: Draws) -> list[Solid]:
+def light_bulb(draw: Draws) -> list[Corners]:
     """A glass pear on a threaded socket."""
     neck, h = draw.between(0.4, 0.5), draw.between(0.8, 1.1)
     glass = turned(
@@ -150,14 +150,14 @@ def light_bulb(draw: Draws) -> list[Solid]:
 
 
 @family(2)
-def battery(draw: Draws) -> list[Solid]:
+def battery(draw: Draws) -> list[Corners]:
     """A cylinder with a knob at one end."""
     h = draw.between(2.6, 5.0)
     return [cylinder(0.7, h), cylinder(0.25, 0.16, h, 8)]
 
 
 @family(3)
-def knife(draw: Draws) -> list[Solid]:
+def knife(draw: Draws) -> list[Corners]:
     """A blade with a point, a guard and a handle."""
     blade, grip, wide = draw.between(1.8, 2.6), draw.between(1.1, 1.5), draw.between(0.26, 0.4)
     edge = hull(
@@ -171,7 +171,7 @@ def knife(draw: Draws) -> list[Solid]:
 
 
 @family(3)
-def spoon(draw: Draws) -> list[Solid]:
+def spoon(draw: Draws) -> list[Corners]:
     """An oval shell, filled, on a long stem."""
     x, y = draw.between(0.45, 0.6), draw.between(0.3, 0.42)
     length = draw.between(1.7, 2.4)
@@ -186,7 +186,7 @@ def spoon(draw: Draws) -> list[Solid]:
 
 
 @family(3)
-def fork(draw: Draws) -> list[Solid]:
+def fork(draw: Draws) -> list[Corners]:
     """A stem, a base and three or four tines."""
     length, tines = draw.between(1.6, 2.2), draw.whole(3, 4)
     wide = 0.16 * tines
@@ -207,7 +207,7 @@ def fork(draw: Draws) -> list[Solid]:
 
 
 @family(2)
-def toothbrush(draw: Draws) -> list[Solid]:
+def toothbrush(draw: Draws) -> list[Corners]:
     """A thin handle with a head of bristles."""
     length = draw.between(2.6, 3.4)
     return [
@@ -218,7 +218,7 @@ def toothbrush(draw: Draws) -> list[Solid]:
 
 
 @family(2)
-def hairbrush(draw: Draws) -> list[Solid]:
+def hairbrush(draw: Draws) -> list[Corners]:
     """An oval pad with rows of bristles and a handle."""
     x, y = draw.between(0.75, 0.95), draw.between(0.42, 0.55)
     pad = turned(((x, y), -0.12), ((x, y), 0.12))
@@ -227,7 +227,7 @@ def hairbrush(draw: Draws) -> list[Solid]:
 
 
 @family(3)
-def headphones(draw: Draws) -> list[Solid]:
+def headphones(draw: Draws) -> list[Corners]:
     """A bow over two padded cups."""
     cup, deep = draw.between(0.38, 0.5), draw.between(0.22, 0.32)
     bow = arc(0.95, 0.0, 0.5, 8, 0.09, draw.between(0.16, 0.26))
@@ -239,7 +239,7 @@ def headphones(draw: Draws) -> list[Solid]:
 
 
 @family(2)
-def soap_bar(draw: Draws) -> list[Solid]:
+def soap_bar(draw: Draws) -> list[Corners]:
     """A flat oval cushion."""
     x, h = draw.between(1.3, 1.7), draw.between(0.35, 0.5)
     middle = ((x, 1.0), 0.0)
@@ -247,14 +247,14 @@ def soap_bar(draw: Draws) -> list[Solid]:
 
 
 @family(2)
-def tissue_roll(draw: Draws) -> list[Solid]:
+def tissue_roll(draw: Draws) -> list[Corners]:
     """A thick tube, open through the middle."""
     inner = draw.between(0.28, 0.45)
     return wall((inner, inner), (1.0, 1.0), 0.0, draw.between(1.3, 2.2), 10)
 
 
 @family(3, is_unseen=True)
-def microscope(draw: Draws) -> list[Solid]:
+def microscope(draw: Draws) -> list[Corners]:
     """A base, a bent arm, a stage and a slanted tube."""
     h, lean = draw.between(1.3, 1.7), draw.between(0.04, 0.09)
     tube = turn([cylinder(0.2, 1.3, -0.65), cylinder(0.14, 0.35, 0.65)], "y", -lean)
@@ -268,7 +268,7 @@ def microscope(draw: Draws) -> list[Solid]:
 
 
 @family(2, is_unseen=True)
-def watch(draw: Draws) -> list[Solid]:
+def watch(draw: Draws) -> list[Corners]:
     """A flat case, a crown, and a closed strap below it."""
     case, wide = draw.between(0.48, 0.6), draw.between(0.4, 0.55)
     strap = stretch(arc(1.0, 0.31, 1.19, 9, 0.09, wide), z=0.8)
@@ -278,7 +278,7 @@ def watch(draw: Draws) -> list[Solid]:
 
 
 @family(2, is_unseen=True)
-def tape_measure(draw: Draws) -> list[Solid]:
+def tape_measure(draw: Draws) -> list[Corners]:
     """A case with a cut corner, a button and a tongue of tape with its hook."""
     y, out = draw.between(0.7, 1.0), draw.between(0.25, 0.6)
     outline = [(-0.9, -0.8), (0.9, -0.8), (0.9, 0.1), (0.3, 0.8), (-0.6, 0.8), (-0.9, 0.5)]
@@ -292,7 +292,7 @@ def tape_measure(draw: Draws) -> list[Solid]:
 
 
 @family(2, is_unseen=True)
-def stapler(draw: Draws) -> list[Solid]:
+def stapler(draw: Draws) -> list[Corners]:
     """A base and an arm that meet at a hinge."""
     length, lift = draw.between(2.0, 2.6), draw.between(0.02, 0.05)
     arm = turn(box(length * 0.95, 0.36, 0.3, (length * 0.475, 0, 0)), "y", -lift)
@@ -304,7 +304,7 @@ def stapler(draw: Draws) -> list[Solid]:
 
 
 @family(2, is_unseen=True)
-def padlock(draw: Draws) -> list[Solid]:
+def padlock(draw: Draws) -> list[Corners]:
     """A block with a shackle."""
     h, deep = draw.between(1.0, 1.4), draw.between(0.4, 0.6)
     reach = draw.between(0.4, 0.52)
@@ -314,7 +314,7 @@ def padlock(draw: Draws) -> list[Solid]:
 
 
 @family(2, is_unseen=True)
-def dice(draw: Draws) -> list[Solid]:
+def dice(draw: Draws) -> list[Corners]:
     """A cube with all corners cut."""
     cut = draw.between(0.15, 0.45)
     corners: list[Vector] = []
@@ -324,7 +324,7 @@ def dice(draw: Draws) -> list[Solid]:
 
 
 @family(2, is_unseen=True)
-def magnifying_glass(draw: Draws) -> list[Solid]:
+def magnifying_glass(draw: Draws) -> list[Corners]:
     """A ring, a lens in it, and a handle."""
     deep = draw.between(0.12, 0.2)
     rim = wall((0.82, 0.82), (1.0, 1.0), -deep, deep, 10)
@@ -334,7 +334,7 @@ def magnifying_glass(draw: Draws) -> list[Solid]:
 
 
 @family(2, is_unseen=True)
-def nut(draw: Draws) -> list[Solid]:
+def nut(draw: Draws) -> list[Corners]:
     """A hexagonal ring, as goes on a bolt."""
     hole, h = draw.between(0.42, 0.6), draw.between(0.5, 1.0)
     outer, inner = regular(6, 1.0), regular(6, hole)
@@ -345,7 +345,7 @@ def nut(draw: Draws) -> list[Solid]:
 
 
 @family(2, is_unseen=True)
-def desk_bell(draw: Draws) -> list[Solid]:
+def desk_bell(draw: Draws) -> list[Corners]:
     """A dome on a disc with a knob."""
     h = draw.between(0.55, 0.8)
     return [

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from pkubench.envs.grasp.objects.draws import Draws
 from pkubench.envs.grasp.objects.model import GraspObject, make_object
-from pkubench.envs.grasp.objects.shapes import Solid
+from pkubench.envs.grasp.objects.shapes import Corners
 
-Builder = Callable[[Draws], Sequence[Solid]]
+Builder = Callable[[Draws], Sequence[Corners]]
 
 
 @dataclass(frozen=True, slots=True)

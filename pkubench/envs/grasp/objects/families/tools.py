@@ -5,7 +5,7 @@ from __future__ import annotations
 from pkubench.envs.grasp.objects.draws import Draws
 from pkubench.envs.grasp.objects.families.registry import family
 from pkubench.envs.grasp.objects.shapes import (
-    Solid,
+    Corners,
     arc,
     ball,
     bar,
@@ -22,7 +22,7 @@ from pkubench.envs.grasp.objects.shapes import (
 
 
 @family(4)
-def hammer(draw: Draws) -> list[Solid]:
+def hammer(draw: Draws) -> list[Corners]:
     """A handle and a head with a face on one side and a wedge on the other."""
     length, head = draw.between(2.2, 3.2), draw.between(0.4, 0.55)
     face = turn(cylinder(0.26, head, 0.0), "y", 0.25)
@@ -35,7 +35,7 @@ def hammer(draw: Draws) -> list[Solid]:
 
 
 @family(3)
-def mallet(draw: Draws) -> list[Solid]:
+def mallet(draw: Draws) -> list[Corners]:
     """A handle through a drum."""
     r, wide = draw.between(0.4, 0.6), draw.between(1.2, 1.7)
     drum = turn(cylinder(r, wide, -wide / 2), "y", 0.25)
@@ -43,7 +43,7 @@ def mallet(draw: Draws) -> list[Solid]:
 
 
 @family(4)
-def screwdriver(draw: Draws) -> list[Solid]:
+def screwdriver(draw: Draws) -> list[Corners]:
     """A thick handle, a thin shaft and a flat tip."""
     grip, shaft = draw.between(1.1, 1.5), draw.between(1.0, 2.0)
     end = grip + shaft
@@ -60,7 +60,7 @@ def screwdriver(draw: Draws) -> list[Solid]:
 
 
 @family(4)
-def wrench(draw: Draws) -> list[Solid]:
+def wrench(draw: Draws) -> list[Corners]:
     """A flat bar with an open jaw at one end and a ring at the other."""
     length, thick = draw.between(1.8, 2.6), draw.between(0.16, 0.24)
     jaw = [
@@ -74,7 +74,7 @@ def wrench(draw: Draws) -> list[Solid]:
 
 
 @family(3)
-def scissors(draw: Draws) -> list[Solid]:
+def scissors(draw: Draws) -> list[Corners]:
     """Two crossed blades and two rings."""
     length, open_by = draw.between(1.5, 2.0), draw.between(0.02, 0.05)
     parts = []
@@ -89,7 +89,7 @@ def scissors(draw: Draws) -> list[Solid]:
 
 
 @family(2)
-def paintbrush(draw: Draws) -> list[Solid]:
+def paintbrush(draw: Draws) -> list[Corners]:
     """A handle, a metal band and a flat brush."""
     wide, length = draw.between(0.5, 0.9), draw.between(1.2, 1.8)
     brush = hull(
@@ -103,7 +103,7 @@ def paintbrush(draw: Draws) -> list[Solid]:
 
 
 @family(3)
-def pen(draw: Draws) -> list[Solid]:
+def pen(draw: Draws) -> list[Corners]:
     """A barrel with a point, a cap end and a clip."""
     length = draw.between(2.6, 3.6)
     return [
@@ -114,7 +114,7 @@ def pen(draw: Draws) -> list[Solid]:
 
 
 @family(3)
-def flashlight(draw: Draws) -> list[Solid]:
+def flashlight(draw: Draws) -> list[Corners]:
     """A tube that widens into a head, with a switch."""
     length, head = draw.between(1.8, 2.8), draw.between(0.5, 0.7)
     return [
@@ -125,7 +125,7 @@ def flashlight(draw: Draws) -> list[Solid]:
 
 
 @family(5)
-def pistol(draw: Draws) -> list[Solid]:
+def pistol(draw: Draws) -> list[Corners]:
     """A toy: a slide, a slanted grip, and a guard around the trigger."""
     length, grip = draw.between(1.7, 2.4), draw.between(0.9, 1.2)
     handle = turn(box(0.5, 0.3, grip, (0, 0, -grip / 2)), "y", -draw.between(0.02, 0.06))
@@ -140,7 +140,7 @@ def pistol(draw: Draws) -> list[Solid]:
 
 
 @family(3)
-def power_drill(draw: Draws) -> list[Solid]:
+def power_drill(draw: Draws) -> list[Corners]:
     """A motor, a chuck with its bit, a grip and a battery."""
     length, grip = draw.between(1.1, 1.5), draw.between(0.8, 1.1)
     front = turn(turned((0.32, 0), (0.15, 0.45), segments=8), "y", 0.25)
@@ -155,7 +155,7 @@ def power_drill(draw: Draws) -> list[Solid]:
 
 
 @family(2)
-def saw(draw: Draws) -> list[Solid]:
+def saw(draw: Draws) -> list[Corners]:
     """A blade that narrows and a closed handle."""
     length, tall = draw.between(2.0, 2.8), draw.between(0.55, 0.75)
     turned_blade = turn(
@@ -171,7 +171,7 @@ def saw(draw: Draws) -> list[Solid]:
 
 
 @family(2)
-def trowel(draw: Draws) -> list[Solid]:
+def trowel(draw: Draws) -> list[Corners]:
     """A pointed plate, a bent neck and a handle."""
     length, wide = draw.between(1.2, 1.7), draw.between(0.6, 0.9)
     plate = prism([(0, wide / 2), (0, -wide / 2), (length, -0.03), (length, 0.03)], 0.0, 0.06)
@@ -183,7 +183,7 @@ def trowel(draw: Draws) -> list[Solid]:
 
 
 @family(2)
-def paint_roller(draw: Draws) -> list[Solid]:
+def paint_roller(draw: Draws) -> list[Corners]:
     """A roll on a bent wire with a handle."""
     wide, r = draw.between(1.2, 1.7), draw.between(0.24, 0.34)
     return [
@@ -196,7 +196,7 @@ def paint_roller(draw: Draws) -> list[Solid]:
 
 
 @family(4)
-def dumbbell(draw: Draws) -> list[Solid]:
+def dumbbell(draw: Draws) -> list[Corners]:
     """A bar between two weights of six sides."""
     grip, weight = draw.between(0.9, 1.4), draw.between(0.5, 0.8)
     r = draw.between(0.55, 0.75)
@@ -208,7 +208,7 @@ def dumbbell(draw: Draws) -> list[Solid]:
 
 
 @family(2)
-def rolling_pin(draw: Draws) -> list[Solid]:
+def rolling_pin(draw: Draws) -> list[Corners]:
     """A cylinder with two handles."""
     wide, r = draw.between(1.8, 2.6), draw.between(0.32, 0.45)
     return [
@@ -218,7 +218,7 @@ def rolling_pin(draw: Draws) -> list[Solid]:
 
 
 @family(3)
-def baseball_bat(draw: Draws) -> list[Solid]:
+def baseball_bat(draw: Draws) -> list[Corners]:
     """A club that tapers to a handle with a knob."""
     length = draw.between(2.0, 2.6)
     return [
@@ -231,7 +231,7 @@ def baseball_bat(draw: Draws) -> list[Solid]:
 
 
 @family(3)
-def guitar(draw: Draws) -> list[Solid]:
+def guitar(draw: Draws) -> list[Corners]:
     """A body of two rounds, a neck and a head."""
     deep, neck = draw.between(0.26, 0.4), draw.between(1.6, 2.0)
     upper = draw.between(0.42, 0.55)
@@ -245,7 +245,7 @@ def guitar(draw: Draws) -> list[Solid]:
 
 
 @family(2)
-def umbrella(draw: Draws) -> list[Solid]:
+def umbrella(draw: Draws) -> list[Corners]:
     """A closed one: a cone of cloth, a tip and a hooked handle."""
     length = draw.between(1.8, 2.4)
     hook = move(arc(0.25, 0.5, 1.0, 4, 0.11, 0.11), x=0.25, z=-0.45)
@@ -258,7 +258,7 @@ def umbrella(draw: Draws) -> list[Solid]:
 
 
 @family(2)
-def megaphone(draw: Draws) -> list[Solid]:
+def megaphone(draw: Draws) -> list[Corners]:
     """A cone with a mouthpiece and a grip."""
     length, mouth = draw.between(1.6, 2.2), draw.between(0.7, 0.95)
     horn = [
@@ -270,7 +270,7 @@ def megaphone(draw: Draws) -> list[Solid]:
 
 
 @family(3)
-def key(draw: Draws) -> list[Solid]:
+def key(draw: Draws) -> list[Corners]:
     """A ring, a shaft and two or three teeth."""
     length, teeth, thick = draw.between(1.4, 2.0), draw.whole(2, 3), draw.between(0.12, 0.18)
     bow = wall((0.26, 0.26), (0.5, 0.5), -thick / 2, thick / 2, 8)
@@ -282,7 +282,7 @@ def key(draw: Draws) -> list[Solid]:
 
 
 @family(2)
-def razor(draw: Draws) -> list[Solid]:
+def razor(draw: Draws) -> list[Corners]:
     """A T: a handle and a head across it."""
     length = draw.between(1.8, 2.4)
     head = turn(box(0.26, 0.95, 0.16), "y", draw.between(0.03, 0.08))
@@ -290,7 +290,7 @@ def razor(draw: Draws) -> list[Solid]:
 
 
 @family(2)
-def binoculars(draw: Draws) -> list[Solid]:
+def binoculars(draw: Draws) -> list[Corners]:
     """Two tubes side by side with a bridge."""
     length, wide = draw.between(1.2, 1.7), draw.between(0.4, 0.5)
     tube = [
@@ -302,7 +302,7 @@ def binoculars(draw: Draws) -> list[Solid]:
 
 
 @family(2, is_unseen=True)
-def axe(draw: Draws) -> list[Solid]:
+def axe(draw: Draws) -> list[Corners]:
     """A handle and a blade that widens to its edge."""
     length, reach = draw.between(2.2, 3.0), draw.between(0.7, 1.0)
     edge = draw.between(0.45, 0.65)
@@ -316,10 +316,10 @@ def axe(draw: Draws) -> list[Solid]:
 
 
 @family(2, is_unseen=True)
-def pliers(draw: Draws) -> list[Solid]:
+def pliers(draw: Draws) -> list[Corners]:
     """Two jaws, a joint and two handles that spread."""
     length, spread = draw.between(1.4, 1.9), draw.between(0.25, 0.45)
-    parts: list[Solid] = [cylinder(0.27, 0.3, -0.15)]
+    parts: list[Corners] = [cylinder(0.27, 0.3, -0.15)]
     for s in (-1, 1):
         parts.append(
             prism(
@@ -334,7 +334,7 @@ def pliers(draw: Draws) -> list[Solid]:
 
 
 @family(2, is_unseen=True)
-def tennis_racket(draw: Draws) -> list[Solid]:
+def tennis_racket(draw: Draws) -> list[Corners]:
     """An oval hoop, its strings as a thin plate, and a handle."""
     long_by, grip = draw.between(1.15, 1.35), draw.between(1.3, 1.7)
     hoop = [part * [long_by, 1.0, 1.0] for part in wall((0.8, 0.8), (0.94, 0.94), -0.07, 0.07, 10)]
@@ -344,14 +344,14 @@ def tennis_racket(draw: Draws) -> list[Solid]:
 
 
 @family(2, is_unseen=True)
-def bolt(draw: Draws) -> list[Solid]:
+def bolt(draw: Draws) -> list[Corners]:
     """A hexagonal head on a shaft."""
     length = draw.between(1.6, 2.8)
     return [cylinder(0.75, draw.between(0.45, 0.6), 0.0, 6), cylinder(0.4, length, -length, 12)]
 
 
 @family(2, is_unseen=True)
-def horseshoe(draw: Draws) -> list[Solid]:
+def horseshoe(draw: Draws) -> list[Corners]:
     """A flat bar bent to an open ring."""
     gap = draw.between(0.06, 0.1)
     bent = arc(0.8, -0.25 + gap, 0.75 - gap, 10, draw.between(0.3, 0.4), draw.between(0.15, 0.25))
@@ -359,7 +359,7 @@ def horseshoe(draw: Draws) -> list[Solid]:
 
 
 @family(2, is_unseen=True)
-def ladle(draw: Draws) -> list[Solid]:
+def ladle(draw: Draws) -> list[Corners]:
     """A hollow hemisphere with an upright handle."""
     length = draw.between(1.6, 2.2)
     stem = [bar((0.62, 0, 0.0), (0.75, 0, length), 0.06, 0.08)]
@@ -369,7 +369,7 @@ def ladle(draw: Draws) -> list[Solid]:
 
 
 @family(2, is_unseen=True)
-def clothes_peg(draw: Draws) -> list[Solid]:
+def clothes_peg(draw: Draws) -> list[Corners]:
     """Two legs held apart by a spring."""
     length, spread = draw.between(2.0, 2.6), draw.between(0.03, 0.06)
     legs = [move(turn(box(length, 0.4, 0.2), "y", s * spread), z=s * 0.22)[0] for s in (-1, 1)]
@@ -378,7 +378,7 @@ def clothes_peg(draw: Draws) -> list[Solid]:
 
 
 @family(2, is_unseen=True)
-def toy_hand_bell(draw: Draws) -> list[Solid]:
+def toy_hand_bell(draw: Draws) -> list[Corners]:
     """A bell with a straight handle."""
     mouth, h = draw.between(0.8, 1.0), draw.between(0.9, 1.2)
     return [

@@ -7,7 +7,7 @@ import numpy as np
 from pkubench.envs.grasp.objects.draws import Draws
 from pkubench.envs.grasp.objects.families.registry import family
 from pkubench.envs.grasp.objects.shapes import (
-    Solid,
+    Corners,
     arc,
     ball,
     bar,
@@ -25,7 +25,7 @@ from pkubench.envs.grasp.objects.shapes import (
 )
 
 
-def wheels(draw: Draws, x: float, y: float, z: float) -> list[Solid]:
+def wheels(draw: Draws, x: float, y: float, z: float) -> list[Corners]:
     """Return four wheels at (+-x, +-y, z)."""
     r, wide = draw.between(0.24, 0.32), draw.between(0.16, 0.26)
     wheel = turn(cylinder(r, wide, -wide / 2, 10), "x", 0.25)
@@ -33,13 +33,13 @@ def wheels(draw: Draws, x: float, y: float, z: float) -> list[Solid]:
 
 
 @family(4)
-def sphere(draw: Draws) -> list[Solid]:
+def sphere(draw: Draws) -> list[Corners]:
     """A ball; its facets differ from object to object."""
     return turn(turn(ball(1.0), "x", draw.between(0, 1)), "y", draw.between(0, 1))
 
 
 @family(4)
-def egg(draw: Draws) -> list[Solid]:
+def egg(draw: Draws) -> list[Corners]:
     """An ellipsoid, longer above than below."""
     y, low, high = draw.between(0.6, 1.0), draw.between(0.6, 0.9), draw.between(0.9, 1.5)
     solid = ball(0.8, 0.8 * y, 1.0)
@@ -48,7 +48,7 @@ def egg(draw: Draws) -> list[Solid]:
 
 
 @family(5)
-def toy_car(draw: Draws) -> list[Solid]:
+def toy_car(draw: Draws) -> list[Corners]:
     """A body, a cabin and four wheels."""
     x, y = draw.between(2.0, 2.6), draw.between(0.85, 1.05)
     cabin = taper((x * 0.55, y * 0.95), (x * 0.36, y * 0.8), draw.between(0.36, 0.5), 0.25)
@@ -57,7 +57,7 @@ def toy_car(draw: Draws) -> list[Solid]:
 
 
 @family(4)
-def truck(draw: Draws) -> list[Solid]:
+def truck(draw: Draws) -> list[Corners]:
     """A cabin, a load, a frame and four wheels."""
     load, tall = draw.between(1.3, 1.9), draw.between(0.7, 1.1)
     length = load + 0.75
@@ -75,7 +75,7 @@ def truck(draw: Draws) -> list[Solid]:
 
 
 @family(4)
-def airplane(draw: Draws) -> list[Solid]:
+def airplane(draw: Draws) -> list[Corners]:
     """A fuselage, wings and a tail."""
     length, span = draw.between(2.4, 3.2), draw.between(1.0, 1.5)
     sweep = draw.between(0.1, 0.6)
@@ -102,7 +102,7 @@ def airplane(draw: Draws) -> list[Solid]:
 
 
 @family(3)
-def boat(draw: Draws) -> list[Solid]:
+def boat(draw: Draws) -> list[Corners]:
     """A pointed hull, a deckhouse and a funnel."""
     x, y = draw.between(2.0, 2.8), draw.between(0.7, 1.0)
     hull_part = _ship(x, y)
@@ -110,7 +110,7 @@ def boat(draw: Draws) -> list[Solid]:
     return [hull_part, house, *move(cylinder(0.16, 0.4, 0.0, 8), x=-x * 0.18, z=0.42)]
 
 
-def _ship(x: float, y: float) -> Solid:
+def _ship(x: float, y: float) -> Corners:
     """Return the hull of a boat of length x and beam y, its deck at z = 0.05."""
     return hull(
         *((-x / 2, y / 2, 0.05), (-x / 2, -y / 2, 0.05), (x * 0.2, y / 2, 0.05)),
@@ -120,7 +120,7 @@ def _ship(x: float, y: float) -> Solid:
 
 
 @family(3)
-def locomotive(draw: Draws) -> list[Solid]:
+def locomotive(draw: Draws) -> list[Corners]:
     """A boiler, a cab, a chimney, a frame and four wheels."""
     boiler, cab = draw.between(1.1, 1.5), draw.between(0.55, 0.75)
     tube = turn(cylinder(0.4, boiler), "y", 0.25)
@@ -136,7 +136,7 @@ def locomotive(draw: Draws) -> list[Solid]:
 
 
 @family(4)
-def dog(draw: Draws) -> list[Solid]:
+def dog(draw: Draws) -> list[Corners]:
     """A toy animal: body, four legs, neck, head, muzzle, ears and tail."""
     x, legs = draw.between(1.2, 1.7), draw.between(0.5, 0.85)
     limbs = [
@@ -157,7 +157,7 @@ def dog(draw: Draws) -> list[Solid]:
 
 
 @family(4)
-def teddy_bear(draw: Draws) -> list[Solid]:
+def teddy_bear(draw: Draws) -> list[Corners]:
     """Balls: belly, head, muzzle, ears, arms and legs."""
     fat, head = draw.between(0.65, 0.85), draw.between(0.48, 0.6)
     top = 0.75 + head * 0.75
@@ -176,7 +176,7 @@ def teddy_bear(draw: Draws) -> list[Solid]:
 
 
 @family(2)
-def toy_figure(draw: Draws) -> list[Solid]:
+def toy_figure(draw: Draws) -> list[Corners]:
     """A blocky figure: legs, hips, trunk, arms, neck and head."""
     tall = draw.between(0.85, 1.1)
     return [
@@ -190,7 +190,7 @@ def toy_figure(draw: Draws) -> list[Solid]:
 
 
 @family(3)
-def donut(draw: Draws) -> list[Solid]:
+def donut(draw: Draws) -> list[Corners]:
     """A ring with a hexagonal section."""
     thick = draw.between(0.26, 0.36)
     parts = []
@@ -205,7 +205,7 @@ def donut(draw: Draws) -> list[Solid]:
 
 
 @family(3)
-def star(draw: Draws) -> list[Solid]:
+def star(draw: Draws) -> list[Corners]:
     """A flat star of five or six points."""
     points, h = draw.whole(5, 6), draw.between(0.35, 0.7)
     inner = draw.between(0.42, 0.55)
@@ -215,14 +215,14 @@ def star(draw: Draws) -> list[Solid]:
 
 
 @family(2)
-def pyramid(draw: Draws) -> list[Solid]:
+def pyramid(draw: Draws) -> list[Corners]:
     """A pyramid of three to five sides."""
     base = regular(draw.whole(3, 5), 1.0)
     return [hull(*[(x, y, 0.0) for x, y in base], (0.0, 0.0, draw.between(0.9, 1.6)))]
 
 
 @family(2)
-def cone(draw: Draws) -> list[Solid]:
+def cone(draw: Draws) -> list[Corners]:
     """A traffic cone on a square foot."""
     h = draw.between(1.6, 2.2)
     return [
@@ -232,7 +232,7 @@ def cone(draw: Draws) -> list[Solid]:
 
 
 @family(3)
-def chess_pawn(draw: Draws) -> list[Solid]:
+def chess_pawn(draw: Draws) -> list[Corners]:
     """A foot, a waisted body, a collar and a head."""
     h, head = draw.between(1.0, 1.5), draw.between(0.36, 0.46)
     return [
@@ -244,7 +244,7 @@ def chess_pawn(draw: Draws) -> list[Solid]:
 
 
 @family(2)
-def bowling_pin(draw: Draws) -> list[Solid]:
+def bowling_pin(draw: Draws) -> list[Corners]:
     """A belly, a neck and a round head."""
     belly = draw.between(0.58, 0.7)
     return [
@@ -255,7 +255,7 @@ def bowling_pin(draw: Draws) -> list[Solid]:
 
 
 @family(3)
-def building_brick(draw: Draws) -> list[Solid]:
+def building_brick(draw: Draws) -> list[Corners]:
     """A block with rows of studs."""
     across, along, tall = draw.whole(1, 2), draw.whole(2, 4), draw.between(0.8, 1.3)
     studs = [
@@ -267,7 +267,7 @@ def building_brick(draw: Draws) -> list[Solid]:
 
 
 @family(2)
-def toy_house(draw: Draws) -> list[Solid]:
+def toy_house(draw: Draws) -> list[Corners]:
     """Walls, a gabled roof and a chimney."""
     x, h, roof = draw.between(1.3, 1.9), draw.between(0.8, 1.2), draw.between(0.5, 0.9)
     gable = turn(
@@ -281,21 +281,21 @@ def toy_house(draw: Draws) -> list[Solid]:
 
 
 @family(4)
-def l_block(draw: Draws) -> list[Solid]:
+def l_block(draw: Draws) -> list[Corners]:
     """Two beams at a right angle."""
     a, b = draw.between(1.3, 2.0), draw.between(0.8, 1.6)
     return [box(0.5, 0.5, a, (0, 0, a / 2)), box(b, 0.5, 0.5, (0.25 + b / 2, 0, 0.25))]
 
 
 @family(2)
-def t_block(draw: Draws) -> list[Solid]:
+def t_block(draw: Draws) -> list[Corners]:
     """A beam on the middle of another."""
     a, b = draw.between(1.5, 2.4), draw.between(0.7, 1.4)
     return [box(a, 0.5, 0.5), box(0.5, 0.5, b, (0, 0, 0.25 + b / 2))]
 
 
 @family(3, is_unseen=True)
-def bus(draw: Draws) -> list[Solid]:
+def bus(draw: Draws) -> list[Corners]:
     """A long box with a slanted front, a roof and four wheels."""
     x, tall = draw.between(2.4, 3.2), draw.between(0.85, 1.1)
     body = hull(
@@ -311,7 +311,7 @@ def bus(draw: Draws) -> list[Solid]:
 
 
 @family(2, is_unseen=True)
-def rocket(draw: Draws) -> list[Solid]:
+def rocket(draw: Draws) -> list[Corners]:
     """A body with a pointed nose and three or four fins."""
     h, fins = draw.between(1.8, 2.6), draw.whole(3, 4)
     fin = turn(
@@ -325,7 +325,7 @@ def rocket(draw: Draws) -> list[Solid]:
 
 
 @family(2, is_unseen=True)
-def snowman(draw: Draws) -> list[Solid]:
+def snowman(draw: Draws) -> list[Corners]:
     """Three balls, a hat and a nose."""
     middle, head = draw.between(0.62, 0.75), draw.between(0.42, 0.52)
     low, high = 0.75 + middle * 0.75, 0.75 + middle * 1.5 + head * 0.6
@@ -340,7 +340,7 @@ def snowman(draw: Draws) -> list[Solid]:
 
 
 @family(2, is_unseen=True)
-def rubber_duck(draw: Draws) -> list[Solid]:
+def rubber_duck(draw: Draws) -> list[Corners]:
     """A body with a raised tail, a head and a beak."""
     head, x = draw.between(0.48, 0.6), draw.between(1.0, 1.2)
     body = ball(x, 0.75, 0.6)
@@ -362,7 +362,7 @@ def rubber_duck(draw: Draws) -> list[Solid]:
 
 
 @family(2, is_unseen=True)
-def cross_block(draw: Draws) -> list[Solid]:
+def cross_block(draw: Draws) -> list[Corners]:
     """Three beams through one another."""
     wide = draw.between(0.45, 0.7)
     a, b, c = (draw.between(0.5, 1.0) for _ in range(3))
@@ -374,7 +374,7 @@ def cross_block(draw: Draws) -> list[Solid]:
 
 
 @family(2, is_unseen=True)
-def crown(draw: Draws) -> list[Solid]:
+def crown(draw: Draws) -> list[Corners]:
     """A ring whose upper edge has points."""
     count, h = draw.whole(6, 8), draw.between(0.7, 1.1)
     outer, inner = regular(count, 1.0), regular(count, 0.84)

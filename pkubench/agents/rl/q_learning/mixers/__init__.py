@@ -1,0 +1,1 @@
+"""How the agents' utilities make the value of a joint action: one module each."""
