@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 from gymnasium.spaces import Discrete
 
 from pkubench.agents.contract import Agent, Entrant
-from pkubench.agents.families.scripted.policies import EQUILIBRIUM, SCRIPTED, scripted_agent
+from pkubench.agents.families.scripted.policies import (
+    EQUILIBRIUM,
+    KNOWN_BY_ENVIRONMENTS,
+    SCRIPTED,
+    brought_by,
+    scripted_agent,
+)
 from pkubench.agents.families.scripted.random import RandomAgent, random_entrant
 from pkubench.agents.resolve.sources import AgentRun, AgentSource
 from pkubench.envs.core.registry import env_class, make_batch, traits
@@ -62,13 +68,20 @@ def resolve(name: str, task: Task | None, trust: bool) -> AgentSource:
 def names_for(task: Task) -> list[str]:
     """Return the names of the scripted agents that play a task; none without its simulator."""
     found = list(own_strategies(task.id))
-    is_game = traits(task.id, **task.env_kwargs).is_zero_sum_game
-    for name in SCRIPTED:
-        if name == EQUILIBRIUM:  # computed only when it is asked for
-            found += [name] if is_game else []
+    if traits(task.id, **task.env_kwargs).is_zero_sum_game:
+        return [*found, EQUILIBRIUM]  # computed only when it is asked for
+    try:
+        env = make_batch(task.id, 1, **task.env_kwargs)
+    except MissingExtra:
+        return found
+    brought = brought_by(env)
+    env.close()
+    for name, factory in SCRIPTED.items():
+        if name in KNOWN_BY_ENVIRONMENTS or name == EQUILIBRIUM:
+            found += [name] if name in brought else []
             continue
         with contextlib.suppress(AgentError, MissingExtra):
-            scripted_agent(name, task.id)
+            factory(task.id)
             found.append(name)
     return found
 

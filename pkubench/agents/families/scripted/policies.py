@@ -127,9 +127,9 @@ def chase_team(task_id: str) -> Entrant:
     Raises:
         AgentError: another task than PredatorPrey.
     """
-    name, agents = task_id.rsplit("/", 1)[-1], _agents_of(task_id)
-    if not name.startswith("PredatorPrey"):
+    if not task_id.rsplit("/", 1)[-1].startswith("PredatorPrey"):
         raise AgentError(f"scripted:chase plays the PredatorPrey tasks only, not {task_id!r}")
+    agents = _agents_of(task_id)
     return Team(dict.fromkeys(agents, ChaseAgent(prey=len(agents) // 3)))
 
 
@@ -292,10 +292,25 @@ def optimum_team(task_id: str) -> Entrant:
     return Team({agent: ConstantAgent(action) for agent, action in actions.items()})
 
 
+_OPTIMA = ("optimal_plan", "optimal_actions", "choose_optimally")
+"""What an environment that knows its optimum has one of."""
+
+
 def _provided_by(env: BatchEnv) -> Mapping[str, Agent]:
     """Return the agents that an environment brings along, by name."""
     make: Callable[[], Mapping[str, Agent]] | None = getattr(env, "scripted_agents", None)
     return {} if make is None else make()
+
+
+def brought_by(env: BatchEnv) -> set[str]:
+    """Return the scripted agents that an environment knows: provided ones, and known optima."""
+    own = env.unwrapped
+    found = set(_provided_by(own))
+    if hasattr(own, "linear_policies"):
+        found |= {"optimum", "best-shared"}
+    if any(getattr(own, name, None) is not None for name in _OPTIMA):
+        found.add("optimum")
+    return found
 
 
 def provided_agent(name: str, task_id: str) -> Entrant:
@@ -352,6 +367,9 @@ def equilibrium_population(task_id: str) -> Entrant:
 
 
 EQUILIBRIUM = "equilibrium"
+_PROVIDED = ("heuristic", "lucky", "memoryless", "safe", "staying", "without-key")
+KNOWN_BY_ENVIRONMENTS = ("optimum", "best-shared", *_PROVIDED)
+"""Names that ``brought_by`` finds."""
 SCRIPTED: dict[str, Callable[[str], Entrant]] = {
     "assignment": assignment_team,
     "chase": chase_team,
@@ -364,10 +382,7 @@ SCRIPTED: dict[str, Callable[[str], Entrant]] = {
     "optimum": optimum_team,
     "best-shared": best_shared_team,
     EQUILIBRIUM: equilibrium_population,
-    **{
-        name: partial(provided_agent, name)
-        for name in ("heuristic", "lucky", "memoryless", "safe", "staying", "without-key")
-    },
+    **{name: partial(provided_agent, name) for name in _PROVIDED},
 }
 """Factories of the scripted agents, by the NAME of ``scripted:NAME``, from a task id."""
 
