@@ -13,6 +13,7 @@ from pkubench.agents import registry
 from pkubench.agents.registry import prefixes, presets
 from pkubench.agents.saved.runs import training_folders, trainings
 from pkubench.envs.core.registry import NAMESPACE, current_id, superseded_by
+from pkubench.envs.core.registry import family_of as env_family_of
 from pkubench.errors import AgentError, ConfigError, PkubenchError
 from pkubench.tasks.outside import is_outside
 from pkubench.tasks.registry import make_task, tasks
@@ -146,6 +147,8 @@ def check_one_agent(words: Sequence[str]) -> None:
 
 
 def _is_agent(word: str) -> bool:
+    if env_family_of(word) is not None:  # a prefix may be one of games as well
+        return False
     prefix, colon, _ = word.partition(":")
     is_named = word.partition("@")[0] in presets() or (bool(colon) and prefix in prefixes())
     return is_named or bool(training_folders(Path(word)))

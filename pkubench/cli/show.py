@@ -143,7 +143,7 @@ def _show_task(output: Output, task: Task) -> None:
         rows += [("episodes", episodes), ("time limit", limit), *delay_of(task)]
     rows += game_rows(card) if card else []
     rows += [("game", lacking)] if lacking else []
-    rows.append(("untrained agents", ", ".join(untrained(task))))
+    rows.append(("untrained", ", ".join(untrained(task))))
     rows.append(("training budget", _budget(task)))
     if task.cost_limit is not None:
         more = f", within {number(task.cost_tolerance)}" if task.cost_tolerance else ""

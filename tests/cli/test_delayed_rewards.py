@@ -26,7 +26,10 @@ def test_a_delayed_task_is_shown_with_when_it_pays(pkubench: Command, delay: str
         (("train", "stas", "Navigation3-v0+delay=0"), "takes a positive number of steps, or epis"),
         (("evaluate", "random", "Navigation3-v0+dely=3"), "no variant of pkubench/Navigation3-v0"),
         (("check", "Navigation3-v0+"), "variants are +delay=20 and +delay=episode"),
-        (("watch", "random", "Navigatoin3-v0+delay=2"), "did you mean 'pkubench/Navigation3-v0'"),
+        (
+            ("watch", "random", "Navigatoin3-v0+delay=2"),
+            "did you mean 'pkubench/Navigation3-v0+delay=2'",
+        ),
         (("train", "stas", "SimpleSpread-v0"), "where rewards are delayed (+delay=...)"),
         (("train", "difference", "SimpleSpread-v0+delay=5"), "this is one of marl"),
         (("show", "difference", "HopperVelocity-v0+delay=episode"), "it trains on credit tasks"),
