@@ -147,7 +147,7 @@ REFERENCE = (
     "pkubench.agents.rl.constraints.base",
     "pkubench.agents.rl.credit.base",
     "pkubench.agents.rl.off_policy.rules",
-    "pkubench.agents.rl.q_learning.mixers.base",
+    "pkubench.agents.rl.value_based.mixers.base",
     "pkubench.agents.nn.encoders.base",
     "pkubench.agents.nn.memory.base",
     "pkubench.agents.families.grasp.geometry.autoencoder",

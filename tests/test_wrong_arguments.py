@@ -106,6 +106,7 @@ def test_agents_are_given_by_path_and_act_as_asked(
 def test_a_component_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", "gru", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)
-    assert shown["components"] == {"memory": {"units": 64}}
+    wanted = {"units": 64, "chunk": None, "output_norm": False}
+    assert shown["components"] == {"memory": wanted}
     assert main(["show", "gru"]) == 0
     assert "memory.units" in capsys.readouterr().out

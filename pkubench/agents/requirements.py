@@ -38,18 +38,26 @@ def plays_episodes(task: Task) -> str:
 
 def acts_in_box_or_discrete(task: Task) -> str:
     """Require action spaces of a Gaussian or a categorical distribution."""
+    return _acts_in(task, *ACTIONS)
+
+
+def acts_in_box_or_choices(task: Task) -> str:
+    """Require action spaces of a Gaussian, or of one categorical distribution or more."""
+    return _acts_in(task, *ACTIONS, "multidiscrete")
+
+
+def _acts_in(task: Task, *kinds: str) -> str:
     known = _known(task)
-    if known is None or set(known.action.split("+")) <= set(ACTIONS):
+    if known is None or set(known.action.split("+")) <= set(kinds):
         return ""
-    return f"it acts in {' and '.join(ACTIONS)} spaces, and here actions are {known.action}"
+    *most, last = kinds
+    named = f"{', '.join(most)} and {last}" if most else last
+    return f"it acts in {named} spaces, and here actions are {known.action}"
 
 
 def acts_in_discrete(task: Task) -> str:
     """Require action spaces of a choice among a few."""
-    known = _known(task)
-    if known is None or known.action == "discrete":
-        return ""
-    return f"it acts in discrete spaces, and here actions are {known.action}"
+    return _acts_in(task, "discrete")
 
 
 def reads_arrays(task: Task) -> str:

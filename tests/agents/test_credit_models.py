@@ -475,7 +475,7 @@ def test_a_time_limit_that_is_terminal_is_followed_by_no_value() -> None:
         learner.stacks[0].members[0].net.head.bias.add_(9.0)
     rewards = data.rewards.sum(-1).astype(np.float32)
     given = (learner.stacks[0], 0, data, rewards, data.states, data.next_states, 1.0)
-    _, targets, _ = learner._estimate(*given, data.terminated)
+    _, targets, *_ = learner._estimate(*given, data.terminated)
     np.testing.assert_allclose(targets[0], rewards.sum(0), atol=1e-4)
 
 

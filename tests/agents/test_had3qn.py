@@ -13,13 +13,13 @@ from gymnasium import spaces
 from torch import Tensor
 
 from pkubench.agents.components import with_settings
-from pkubench.agents.families.q_learning.presets import PRESETS
+from pkubench.agents.families.value_based.presets import PRESETS
 from pkubench.agents.learner import Context
 from pkubench.agents.registry import preset
 from pkubench.agents.resolve.loading import load_agent
-from pkubench.agents.rl.q_learning import make_learner
-from pkubench.agents.rl.q_learning.dueling import DuelingLearner
-from pkubench.agents.rl.q_learning.dueling_config import DuelingConfig
+from pkubench.agents.rl.value_based import make_learner
+from pkubench.agents.rl.value_based.dueling import DuelingLearner
+from pkubench.agents.rl.value_based.dueling_config import DuelingConfig
 from pkubench.agents.suitability import why_not
 from pkubench.errors import ConfigError
 from pkubench.tasks.registry import make_task

@@ -13,10 +13,10 @@ from gymnasium import spaces
 from torch import Tensor
 
 from pkubench.agents.components import changed
-from pkubench.agents.families.q_learning.presets import PRESETS
-from pkubench.agents.rl.q_learning.config import DecompositionConfig
-from pkubench.agents.rl.q_learning.decomposition import DecompositionLearner
-from pkubench.agents.rl.q_learning.episodes import Episodes, padded
+from pkubench.agents.families.value_based.presets import PRESETS
+from pkubench.agents.rl.value_based.config import DecompositionConfig
+from pkubench.agents.rl.value_based.decomposition import DecompositionLearner
+from pkubench.agents.rl.value_based.episodes import Episodes, padded
 from pkubench.envs.core.registry import make_batch
 from pkubench.envs.diagnostics.two_step import PAYOFFS, TwoStepGame
 
@@ -184,7 +184,7 @@ def test_updates_equal_a_slow_reference(mixer: str, dead: str) -> None:
         loss = reference_loss(nets, batch, dead == "included")
         gradients = torch.autograd.grad(loss, weights)
         found = made.update(batch)
-        assert found["loss"] == pytest.approx(float(loss), abs=1e-10)
+        assert found["loss"] == pytest.approx(loss.item(), abs=1e-10)
         norm = torch.sqrt(sum((g**2).sum() for g in gradients))  # type: ignore[arg-type]
         assert norm > 0.5, "the clip is at work"
         with torch.no_grad():
@@ -262,6 +262,20 @@ def test_order_and_padding_of_a_batch_change_nothing() -> None:
     for other in found[1:]:
         for one, two in zip(found[0], other, strict=True):
             torch.testing.assert_close(one, two, atol=1e-12, rtol=0)
+
+
+def test_the_units_of_a_state_change_nothing_once_its_moments_are_known() -> None:
+    """Without this, QMIX's values ran away on states of tens (28 for returns of at most 2)."""
+    losses = []
+    for scale, shift in ((1.0, 0.0), (50.0, 1000.0)):
+        made, batch = learner_of(), batch_of()
+        batch = batch._replace(states=batch.states * np.float32(scale) + np.float32(shift))
+        made.observe(batch)
+        assert made.states.count == 11
+        taken = batch.states[:-1][batch.valid].astype(np.float64)
+        np.testing.assert_allclose(made.states.mean, taken.mean(0), rtol=1e-6)
+        losses.append(made.loss(batch)["loss"].item())
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
 # What can be represented
@@ -391,7 +405,7 @@ def test_subtracting_the_mean_reward_can_change_what_is_best_and_scaling_does_no
 
 def test_moments_of_rewards_count_every_step_once_and_no_padding() -> None:
     made, batch = learner_of(reward_norm="scale"), batch_of()
-    made.observe_rewards(batch)
+    made.observe(batch)
     for _ in range(3):
         made.update(batch)
     taken = batch.rewards[batch.valid]

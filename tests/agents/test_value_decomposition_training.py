@@ -11,12 +11,12 @@ import torch
 
 from pkubench.agents.components import with_settings
 from pkubench.agents.contract import MaskedObservation, Team
-from pkubench.agents.families.q_learning.loading import load
+from pkubench.agents.families.value_based.loading import load
 from pkubench.agents.learner import Context
 from pkubench.agents.registry import preset
 from pkubench.agents.resolve.loading import load_agent
-from pkubench.agents.rl.q_learning import make_learner
-from pkubench.agents.rl.q_learning.episodes import EpisodeBuffer, episodes_of
+from pkubench.agents.rl.value_based import make_learner
+from pkubench.agents.rl.value_based.episodes import EpisodeBuffer, episodes_of
 from pkubench.agents.saved.files import SavedAgent, load_saved
 from pkubench.agents.suitability import why_not
 from pkubench.envs.core.registry import make_batch

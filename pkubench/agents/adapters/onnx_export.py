@@ -300,7 +300,8 @@ def _network_bytes(policy: NetworkPolicy) -> bytes:
     space = settings.space
     if isinstance(space, spaces.Discrete):
         return mlp_bytes(layers, inputs, outputs, "logits", wide_input=True)
-    assert isinstance(space, spaces.Box)
+    if not isinstance(space, spaces.Box):
+        raise AgentError(f"a policy of several choices at once ({space}) cannot be written as ONNX")
     if isinstance(policy, SquashedPolicy):
         layers.append(Activation("tanh"))
     # From here on what ``map_action`` does, operation by operation: in float32 until it meets the

@@ -10,7 +10,12 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
-from pkubench.agents.nn.distributions import Categorical, DiagonalGaussian, Distribution
+from pkubench.agents.nn.distributions import (
+    Categorical,
+    DiagonalGaussian,
+    Distribution,
+    MultiCategorical,
+)
 from pkubench.agents.nn.modules import EncodedNet, EncodedSpec, States
 from pkubench.agents.nn.networks import MLP, NetworkSpec
 from pkubench.errors import ConfigError
@@ -20,7 +25,7 @@ ActionMap = Literal["clip", "affine"]
 
 
 class Actor(nn.Module):
-    """A network with a categorical head (Discrete) or a Gaussian one (Box).
+    """A network with a categorical head (Discrete), several (MultiDiscrete), or a Gaussian (Box).
 
     The Gaussian's deviation does not depend on the state. ``std="sigmoid"`` is HARL's
     ``0.5 * sigmoid(log_std)`` with log_std starting at 1 (0.3655); ``std="log"`` is
@@ -43,7 +48,8 @@ class Actor(nn.Module):
         else:
             self.net = EncodedNet(spec, generator)
         self.std_kind: StdKind = std
-        self.discrete = isinstance(space, spaces.Discrete)
+        self.counts = counts_of(space)
+        self.discrete = isinstance(space, spaces.Discrete) or bool(self.counts)
         if not self.discrete:
             start = 1.0 if std == "sigmoid" else log_std_init
             self.log_std = nn.Parameter(torch.full((spec.outputs,), start))
@@ -77,6 +83,8 @@ class Actor(nn.Module):
         return self._head(out.flatten(0, 1), mask), states
 
     def _head(self, out: Tensor, mask: Tensor | None) -> Distribution:
+        if self.counts:
+            return MultiCategorical.from_logits(out, self.counts, mask)
         if self.discrete:
             return Categorical.from_logits(out, mask)
         return DiagonalGaussian(out, self.std())
@@ -87,8 +95,30 @@ def std_of(log_std: Tensor, kind: StdKind) -> Tensor:
     return 0.5 * torch.sigmoid(log_std) if kind == "sigmoid" else log_std.exp()
 
 
+def counts_of(space: spaces.Space[Any]) -> tuple[int, ...]:
+    """Return the number of actions of each choice of a MultiDiscrete space; () of other spaces.
+
+    Raises:
+        ConfigError: the choices are not in a row, or do not count from 0.
+    """
+    if not isinstance(space, spaces.MultiDiscrete):
+        return ()
+    if space.nvec.ndim != 1 or np.any(space.start):
+        raise ConfigError(f"learners act in MultiDiscrete spaces of a row from 0, not {space}")
+    return tuple(int(n) for n in space.nvec)
+
+
+def output_size(space: spaces.Space[Any]) -> int:
+    """Return the number of outputs that an ``Actor`` needs for ``space``.
+
+    Raises:
+        ConfigError: there is no head for the space.
+    """
+    return sum(counts_of(space)) or action_size(space)
+
+
 def action_size(space: spaces.Space[Any]) -> int:
-    """Return the number of outputs an actor needs for ``space``.
+    """Return the number of actions, or dimensions, of a Discrete or Box space.
 
     Raises:
         ConfigError: the space is neither Discrete nor a bounded one-dimensional Box.

@@ -58,6 +58,59 @@ class Categorical:
 
 
 @dataclass(frozen=True, slots=True)
+class MultiCategorical:
+    """k independent choices, each of actions of its own; actions are (B, k) int64.
+
+    Log-probability, entropy and divergence are those of the joint action: sums over the choices.
+    """
+
+    parts: tuple[Categorical, ...]
+    """One of each choice."""
+
+    @staticmethod
+    def from_logits(
+        logits: Tensor, counts: tuple[int, ...], mask: Tensor | None = None
+    ) -> MultiCategorical:
+        """Normalise logits (B, sum of counts), those of each choice by themselves; ``mask`` too."""
+        parts, end = [], 0
+        for count in counts:
+            at, end = end, end + count
+            own = None if mask is None else mask[:, at:end]
+            parts.append(Categorical.from_logits(logits[:, at:end], own))
+        return MultiCategorical(tuple(parts))
+
+    def sample(self, generator: torch.Generator) -> Tensor:
+        """Draw (B, k) int64 actions."""
+        return torch.stack([part.sample(generator) for part in self.parts], -1)
+
+    def mode(self) -> Tensor:
+        """Return the most likely actions, (B, k)."""
+        return torch.stack([part.mode() for part in self.parts], -1)
+
+    def log_prob(self, actions: Tensor) -> Tensor:
+        """Return log pi(a), (B,)."""
+        pairs = zip(self.parts, actions.unbind(-1), strict=True)
+        return torch.stack([part.log_prob(a) for part, a in pairs]).sum(0)
+
+    def entropy(self) -> Tensor:
+        """Return the entropy in nats, (B,)."""
+        return torch.stack([part.entropy() for part in self.parts]).sum(0)
+
+    def kl(self, other: MultiCategorical) -> Tensor:
+        """Return KL(self || other), (B,)."""
+        pairs = zip(self.parts, other.parts, strict=True)
+        return torch.stack([part.kl(of) for part, of in pairs]).sum(0)
+
+    def detach(self) -> MultiCategorical:
+        """Return the same distribution, detached from the graph."""
+        return MultiCategorical(tuple(part.detach() for part in self.parts))
+
+    def __getitem__(self, index: Tensor) -> MultiCategorical:
+        """Return the distributions of some samples."""
+        return MultiCategorical(tuple(part[index] for part in self.parts))
+
+
+@dataclass(frozen=True, slots=True)
 class DiagonalGaussian:
     """Normal with ``mean`` (B, d) and a standard deviation ``std`` (d,) shared by all states."""
 
@@ -106,4 +159,4 @@ def _empty(like: Tensor, generator: torch.Generator) -> Tensor:
     return torch.empty(like.shape, dtype=like.dtype, device=generator.device)
 
 
-Distribution = Categorical | DiagonalGaussian
+Distribution = Categorical | MultiCategorical | DiagonalGaussian

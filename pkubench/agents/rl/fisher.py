@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pkubench.agents.nn.actor import Actor
-from pkubench.agents.nn.distributions import Categorical, Distribution
+from pkubench.agents.nn.distributions import Categorical, Distribution, MultiCategorical
 from pkubench.agents.rl.samples import ActorSamples
 from pkubench.agents.rl.update_rules.trust_region import DiscreteKL
 
@@ -23,6 +23,9 @@ def mean_kl(old: Distribution, new: Distribution, kind: DiscreteKL = "true") -> 
     ``sum_a [exp(d_a) - 1 - d_a]``, ``d = log new - log old`` (HARL ``kl_approx``): the same terms
     without the weights ``old_a`` that would make their sum the KL.
     """
+    if isinstance(old, MultiCategorical) and isinstance(new, MultiCategorical):
+        pairs = zip(old.parts, new.parts, strict=True)
+        return torch.stack([mean_kl(one, other, kind) for one, other in pairs]).sum()
     if kind == "official" and isinstance(old, Categorical) and isinstance(new, Categorical):
         # an illegal action's -1e10 has no probability, only a rounded logarithm
         d = (new.log_p - old.log_p).masked_fill(old.log_p < -1e9, 0.0)

@@ -97,7 +97,7 @@ def fisher_of(
     """Return the damped Fisher matrix of the actor over every ``fisher_every``-th sample."""
     damping = rule.cg_damping * numbers_averaged(actor, samples, rule)
     part = samples.every(rule.fisher_every)
-    if fast and isinstance(part, Samples) and isinstance(actor.net, MLP):
+    if fast and isinstance(part, Samples) and isinstance(actor.net, MLP) and not actor.counts:
         return FastFisher(
             actor, part.observations, part.masks, damping=damping, discrete_kl=rule.discrete_kl
         )

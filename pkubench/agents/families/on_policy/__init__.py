@@ -13,7 +13,7 @@ from pkubench.agents.registry import (
     Preset,
 )
 from pkubench.agents.requirements import (
-    acts_in_box_or_discrete,
+    acts_in_box_or_choices,
     all_of,
     holds_cost_limit,
     plays_episodes,
@@ -33,7 +33,7 @@ FAMILY = AgentFamily(
     load=f"{__name__}.loading:load",
     credit=f"{_LEARNERS}.saved_credit:load_credit",
     acting={"mode": ("mode", "sampled")},
-    fits=all_of(plays_episodes, acts_in_box_or_discrete, reads_arrays),
+    fits=all_of(plays_episodes, acts_in_box_or_choices, reads_arrays),
     inputs=(
         Input(
             name="start",

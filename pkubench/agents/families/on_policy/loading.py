@@ -59,12 +59,16 @@ def _member(
     spec, tensors = member["spec"], saved.tensors
     budget = _budget(member)
     seen += budget is not None
-    wanted = int(space.n) if isinstance(space, spaces.Discrete) else space.shape
-    outputs = spec["outputs"] if isinstance(space, spaces.Discrete) else (spec["outputs"],)
+    wanted: Any = space.shape if isinstance(space, spaces.Box) else None
+    if isinstance(space, spaces.Discrete):
+        wanted = (int(space.n),)
+    elif isinstance(space, spaces.MultiDiscrete):
+        wanted = (int(space.nvec.sum()),)
+    outputs = (spec["outputs"],)
     name = member["network"]
     # A Gaussian head has a deviation; without this check 5 means would pass for 5 logits.
     is_gaussian = f"{name}.log_std" in tensors
-    fits = is_gaussian is not isinstance(space, spaces.Discrete)
+    fits = is_gaussian is isinstance(space, spaces.Box)
     if spec["inputs"] != seen or outputs != wanted or not fits:
         head = "means of a Gaussian" if is_gaussian else "logits"
         raise AgentError(
@@ -118,7 +122,7 @@ def _std(
     tensors: Tensors, name: str, member: dict[str, Any], space: spaces.Space[Any]
 ) -> Array | None:
     """Return the standard deviations of a Gaussian head, None for a categorical one."""
-    if isinstance(space, spaces.Discrete):
+    if not isinstance(space, spaces.Box):
         return None
     log_std = saved_floats(tensors, f"{name}.log_std", space.shape or ())
     if member["std"] not in ("sigmoid", "log"):

@@ -140,7 +140,7 @@ class NetworkSettings(NamedTuple):
 
     space: spaces.Space[Any]
     std: Array | None
-    """(d,) of a Gaussian; None for a categorical head."""
+    """(d,) of a Gaussian; None for a categorical head, or several."""
     action_map: str
     """``clip``: the output itself; ``affine``: [-1, 1] stretched to the bounds; ``high``: times
     the upper bound of the first number; all clipped."""
@@ -192,14 +192,17 @@ class NetworkPolicy:
     ) -> tuple[Array, RandomStreams | None]:
         """Return the actions of outputs (B, outputs), and the new state."""
         space = self.settings.space
-        if isinstance(space, spaces.Discrete):
+        if isinstance(space, spaces.Discrete | spaces.MultiDiscrete):
             if state is not None:
                 draws = state.uniform(np.arange(len(out)), out.shape[1])
                 out = out - np.log(-np.log(np.maximum(draws, 1e-300)))
             out = out.astype(np.float32)
             if mask is not None:
                 out = np.where(mask, out, -np.inf)
-            return out.argmax(-1) + int(space.start), state
+            if isinstance(space, spaces.Discrete):
+                return out.argmax(-1) + int(space.start), state
+            parts = np.split(out, np.cumsum(space.nvec)[:-1], axis=-1)
+            return np.stack([part.argmax(-1) for part in parts], -1), state
         if state is not None:
             noise = state.normal(np.arange(len(out)), out.shape[1])
             out = out + np.asarray(self.settings.std) * noise

@@ -102,9 +102,16 @@ class Layout:
         """Return the layout of a team's episodes.
 
         Raises:
-            ConfigError: the team has actions of both kinds, or its episodes have no time limit.
+            ConfigError: the team has actions of both kinds or of another, or its episodes have no
+                time limit.
         """
-        kinds = {isinstance(s, spaces.Discrete) for s in context.action_spaces.values()}
+        acted = context.action_spaces.values()
+        kinds = {isinstance(s, spaces.Discrete) for s in acted}
+        if any(isinstance(s, spaces.MultiDiscrete) for s in acted):
+            raise ConfigError(
+                "a learned credit model reads discrete actions or boxes, and here agents make "
+                "several choices at once"
+            )
         if len(kinds) > 1:
             raise ConfigError(
                 "a learned credit model reads discrete actions or boxes, and this team has both"

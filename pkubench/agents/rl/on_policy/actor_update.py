@@ -51,7 +51,9 @@ def trainer_for(actor: Actor, samples: int, config: OnPolicyConfig) -> ActorTrai
     """Return the trainer of ``actor`` on minibatches of ``samples``."""
     rule = config.update
     assert isinstance(rule, GradientRule)
-    is_hand_written = config.gradients == "fast" and is_fast(actor.net, samples)
+    is_hand_written = (
+        config.gradients == "fast" and is_fast(actor.net, samples) and not actor.counts
+    )
     kind: Any = FastActorTrainer if is_hand_written else AutogradActorTrainer
     made: ActorTrainer = kind(
         actor,

@@ -17,7 +17,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from pkubench.agents.nn.actor import Actor, action_size
+from pkubench.agents.nn.actor import Actor, output_size
 from pkubench.agents.nn.distributions import Distribution
 from pkubench.agents.nn.fast.policy import map_action
 from pkubench.agents.rl.advantages import gae
@@ -101,7 +101,7 @@ class OnPolicyLearner:
             if wrong:
                 raise ConfigError(f"encoder={config.encoder.name} does not fit {agent!r}: {wrong}")
             space = self.action_spaces[agent]
-            spec = spec_of(sizes[agent], action_size(space), config.actor_gain, config)
+            spec = spec_of(sizes[agent], output_size(space), config.actor_gain, config)
             actor = Actor(spec, space, config.std, config.log_std_init, self.generator)
             self.actors[name] = actor.to(self.device).eval()
         self.trainers: dict[str, ActorTrainer] = {}
@@ -171,11 +171,12 @@ class OnPolicyLearner:
             log_probs[agent] = pi.log_prob(action).cpu().numpy()
             raw[agent] = action.cpu().numpy()
             space = self.action_spaces[agent]
-            mapped[agent] = (
-                raw[agent] + int(space.start)
-                if isinstance(space, spaces.Discrete)
-                else map_action(raw[agent], space, self.config.action_map)
-            )
+            if isinstance(space, spaces.Discrete):
+                mapped[agent] = raw[agent] + int(space.start)
+            elif isinstance(space, spaces.MultiDiscrete):
+                mapped[agent] = raw[agent]
+            else:
+                mapped[agent] = map_action(raw[agent], space, self.config.action_map)
         return (raw, mapped, log_probs) if hidden is None else (raw, mapped, log_probs, after)
 
     def update(

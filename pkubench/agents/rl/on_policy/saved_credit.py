@@ -181,6 +181,8 @@ def _raw(actions: Array, space: spaces.Space[Any], config: OnPolicyConfig) -> Ar
     """Return actions as the policy's head gave them, up to what the bounds have cut off."""
     if isinstance(space, spaces.Discrete):
         return actions.astype(np.int64) - int(space.start)
+    if isinstance(space, spaces.MultiDiscrete):
+        return actions.astype(np.int64)
     assert isinstance(space, spaces.Box)
     raw = actions.astype(np.float32)
     if config.action_map == "affine":

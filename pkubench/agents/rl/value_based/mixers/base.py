@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mixer(Component, ABC, slot="mixer", package="pkubench.agents.rl.q_learning.mixers"):
+class Mixer(Component, ABC, slot="mixer", package="pkubench.agents.rl.value_based.mixers"):
     """From utilities to the value of the joint action.
 
     It never decreases in a utility, so that the agents' greedy actions are the greedy joint action

@@ -17,9 +17,9 @@ def make_learner(context: Context) -> Learner:
         import torch  # noqa: F401 - looked for, so that the error names the extra
     except ModuleNotFoundError as error:
         raise MissingExtra("agents", "training") from error
-    from pkubench.agents.rl.q_learning.dueling_config import DuelingConfig
-    from pkubench.agents.rl.q_learning.dueling_training import DuelingTraining
-    from pkubench.agents.rl.q_learning.training import DecompositionTraining
+    from pkubench.agents.rl.value_based.dueling_config import DuelingConfig
+    from pkubench.agents.rl.value_based.dueling_training import DuelingTraining
+    from pkubench.agents.rl.value_based.training import DecompositionTraining
 
     is_dueling = isinstance(context.settings, DuelingConfig)
     return (DuelingTraining if is_dueling else DecompositionTraining)(context)

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pkubench.agents.components import register
-from pkubench.agents.rl.q_learning.mixers.base import Mixer
+from pkubench.agents.rl.value_based.mixers.base import Mixer
 from pkubench.agents.settings import check_domains
 
 if TYPE_CHECKING:
     import torch
 
-    from pkubench.agents.rl.q_learning.networks import Monotone
+    from pkubench.agents.rl.value_based.networks import Monotone
 
 
 @register("qmix")
@@ -31,6 +31,6 @@ class QMIX(Mixer):
 
     def build(self, agents: int, state: int, generator: torch.Generator) -> Monotone:
         """Return the module (see ``Mixer.build``)."""
-        from pkubench.agents.rl.q_learning.networks import Monotone
+        from pkubench.agents.rl.value_based.networks import Monotone
 
         return Monotone(agents, state, self.embed, self.hyper, generator)

@@ -11,12 +11,12 @@ import torch
 from pkubench.agents.components import as_plain
 from pkubench.agents.learner import Context, Counters, Export, State
 from pkubench.agents.rl.malloc import keep_freed_memory
-from pkubench.agents.rl.q_learning.dueling import DuelingLearner
-from pkubench.agents.rl.q_learning.dueling_config import DuelingConfig
 from pkubench.agents.rl.replay import ReplayBuffer, rows_of
 from pkubench.agents.rl.rollout import Array, Collector
 from pkubench.agents.rl.rows import flat_inputs
 from pkubench.agents.rl.trained import tensors_of
+from pkubench.agents.rl.value_based.dueling import DuelingLearner
+from pkubench.agents.rl.value_based.dueling_config import DuelingConfig
 from pkubench.errors import WeightsError
 
 

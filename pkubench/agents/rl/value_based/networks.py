@@ -19,7 +19,7 @@ from pkubench.agents.nn.encoders.mlp import MLPEncoder
 from pkubench.agents.nn.modules import EncodedNet, EncodedSpec
 from pkubench.agents.nn.networks import initialise
 from pkubench.agents.rl.groups import groups_of
-from pkubench.agents.rl.q_learning.config import DecompositionConfig
+from pkubench.agents.rl.value_based.config import DecompositionConfig
 from pkubench.envs.core.batch import BatchEnv
 from pkubench.errors import ConfigError
 

@@ -21,10 +21,10 @@ from torch.nn import functional
 
 from pkubench.agents.nn.networks import initialise
 from pkubench.agents.rl.optimiser import Optimiser, adam
-from pkubench.agents.rl.q_learning.dueling_config import DuelingConfig
 from pkubench.agents.rl.replay import RowLayout
 from pkubench.agents.rl.rollout import Array
 from pkubench.agents.rl.trained import Trained
+from pkubench.agents.rl.value_based.dueling_config import DuelingConfig
 from pkubench.agents.settings import check_domains
 from pkubench.envs.core.batch import BatchEnv
 from pkubench.errors import ConfigError

@@ -13,11 +13,11 @@ from pkubench.agents.requirements import (
 )
 
 FAMILY = AgentFamily(
-    name="q-learning",
+    name="value-based",
     summary="learners of the values of discrete actions, for teams",
-    kind="q-learning",
+    kind="value-based",
     configure=f"{__name__}.presets:preset",
-    learner="pkubench.agents.rl.q_learning:make_learner",
+    learner="pkubench.agents.rl.value_based:make_learner",
     load=f"{__name__}.loading:load",
     fits=all_of(plays_episodes, acts_in_discrete, reads_arrays),
 )

@@ -15,8 +15,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pkubench.agents.components import changed, tuned_for
-from pkubench.agents.rl.q_learning.config import DecompositionConfig
-from pkubench.agents.rl.q_learning.dueling_config import DuelingConfig
+from pkubench.agents.rl.value_based.config import DecompositionConfig
+from pkubench.agents.rl.value_based.dueling_config import DuelingConfig
 from pkubench.errors import UnknownName
 
 if TYPE_CHECKING:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from pkubench.agents.components import register
-from pkubench.agents.rl.q_learning.mixers.base import Mixer
+from pkubench.agents.rl.value_based.mixers.base import Mixer
 
 if TYPE_CHECKING:
     import torch
 
-    from pkubench.agents.rl.q_learning.networks import Sum
+    from pkubench.agents.rl.value_based.networks import Sum
 
 
 @register("vdn")
@@ -23,6 +23,6 @@ class VDN(Mixer):
 
     def build(self, agents: int, state: int, generator: torch.Generator) -> Sum:
         """Return the module (see ``Mixer.build``)."""
-        from pkubench.agents.rl.q_learning.networks import Sum
+        from pkubench.agents.rl.value_based.networks import Sum
 
         return Sum()

@@ -18,11 +18,11 @@ from torch.nn import functional
 from pkubench.agents.nn.normalisers import ObservationNorm
 from pkubench.agents.rl.advantages import gae
 from pkubench.agents.rl.optimiser import Optimiser, adam
-from pkubench.agents.rl.q_learning.config import DecompositionConfig
-from pkubench.agents.rl.q_learning.episodes import Episodes
-from pkubench.agents.rl.q_learning.networks import TeamShape, Utilities
 from pkubench.agents.rl.rollout import Array
 from pkubench.agents.rl.trained import Trained
+from pkubench.agents.rl.value_based.config import DecompositionConfig
+from pkubench.agents.rl.value_based.episodes import Episodes
+from pkubench.agents.rl.value_based.networks import TeamShape, Utilities
 from pkubench.envs.core.batch import BatchEnv
 
 NEVER = -1e10
@@ -61,6 +61,8 @@ class DecompositionLearner(Trained):
         self.optimisers = {"networks": optimiser}
         self.rewards = ObservationNorm(1)
         """Moments of the team's reward, of every step that was taken."""
+        self.states = ObservationNorm(state_size(env, config))
+        """Moments of the states in which these steps were taken."""
         self.epsilon = config.epsilon_start
         """Probability of a random action."""
 
@@ -127,9 +129,11 @@ class DecompositionLearner(Trained):
 
     # Learning
 
-    def observe_rewards(self, episodes: Episodes) -> None:
-        """Update the rewards' moments with new episodes: each step that was taken, once."""
+    def observe(self, episodes: Episodes) -> None:
+        """Update all moments with new episodes: each step that was taken, once."""
         self.rewards.update(episodes.rewards[episodes.valid][:, None])
+        if self._has_state_norm:
+            self.states.update(episodes.states[:-1][episodes.valid])
 
     def scaled(self, rewards: Array) -> Array:
         """Return rewards (T, B) as the settings normalise them, where they are valid."""
@@ -154,7 +158,7 @@ class DecompositionLearner(Trained):
         The weights' dtype is that of the computation.
         """
         actions, valid = self._tensor(batch.actions), self._tensor(batch.valid)
-        alive, states = self._tensor(batch.alive), self._tensor(batch.states)
+        alive, states = self._tensor(batch.alive), self._tensor(self._mixed_with(batch.states))
         seen, last = self._tensor(batch.observations), self._last_actions(batch)
         q, _ = self.utilities(seen, last)
         chosen = q[:-1].gather(-1, actions.unsqueeze(-1)).squeeze(-1)
@@ -197,6 +201,16 @@ class DecompositionLearner(Trained):
             return utilities
         return utilities.masked_fill(~alive, 0.0)
 
+    @property
+    def _has_state_norm(self) -> bool:
+        return self.config.state_norm and self.config.mixer.reads_state
+
+    def _mixed_with(self, states: Array) -> Array:
+        """Return the states (T + 1, B, s) as the mixer is given them."""
+        if not self._has_state_norm:
+            return states
+        return self.states(states.reshape(-1, states.shape[-1])).reshape(states.shape)
+
     def _last_actions(self, batch: Episodes) -> Tensor:
         """Return the previous actions of each step (T + 1, B, n, A), one-hot."""
         acted = self.shape.widest[1]
@@ -227,7 +241,8 @@ class DecompositionLearner(Trained):
     def state(self) -> dict[str, Any]:
         """Return everything that changes."""
         drawn = self.generator.get_state().numpy().copy()
-        return {**super().state(), "generator": drawn, "rewards": self.rewards.freeze()}
+        moments = {"rewards": self.rewards.freeze(), "states": self.states.freeze()}
+        return {**super().state(), "generator": drawn, **moments}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Restore a state.
@@ -238,6 +253,7 @@ class DecompositionLearner(Trained):
         super().load_state(state)
         self.generator.set_state(torch.from_numpy(state["generator"].copy()))
         self.rewards.thaw(state["rewards"])
+        self.states.thaw(state["states"])
 
 
 def state_size(env: BatchEnv, config: DecompositionConfig) -> int:

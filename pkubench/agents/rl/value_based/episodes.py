@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from pkubench.agents.rl.q_learning.networks import TeamShape
 from pkubench.agents.rl.rollout import Rollout
 from pkubench.agents.rl.rows import masks_of
+from pkubench.agents.rl.value_based.networks import TeamShape
 
 Array = npt.NDArray[Any]
 

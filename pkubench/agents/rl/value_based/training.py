@@ -9,12 +9,12 @@ import torch
 from pkubench.agents.components import as_plain
 from pkubench.agents.learner import Context, Counters, Export, State
 from pkubench.agents.rl.malloc import keep_freed_memory
-from pkubench.agents.rl.q_learning.config import DecompositionConfig
-from pkubench.agents.rl.q_learning.decomposition import DecompositionLearner
-from pkubench.agents.rl.q_learning.episodes import EpisodeBuffer, episodes_of
 from pkubench.agents.rl.rollout import Array, Collector
 from pkubench.agents.rl.rows import flat_inputs
 from pkubench.agents.rl.trained import tensors_of
+from pkubench.agents.rl.value_based.config import DecompositionConfig
+from pkubench.agents.rl.value_based.decomposition import DecompositionLearner
+from pkubench.agents.rl.value_based.episodes import EpisodeBuffer, episodes_of
 from pkubench.errors import WeightsError
 
 
@@ -58,7 +58,7 @@ class DecompositionTraining:
         learner.epsilon = config.epsilon(done.environment_steps)
         data = self.collector.collect(1, learner.behave, restart=True, whole_episodes=True)
         episodes = episodes_of(data, self.collector.info, learner.shape)
-        learner.observe_rewards(episodes)
+        learner.observe(episodes)
         self.buffer.add(episodes)
         figures: dict[str, float] = {}
         if len(self.buffer) >= config.batch_episodes:

@@ -12,8 +12,8 @@ from gymnasium import spaces
 from pkubench.agents.contract import Agent, Team
 from pkubench.agents.nn.fast.policy import NetworkPolicy, NetworkSettings
 from pkubench.agents.nn.torch_policy import LocalNetwork, read_module, read_network
-from pkubench.agents.rl.q_learning.acting import GreedyPolicy
-from pkubench.agents.rl.q_learning.dueling import Dueling, DuelingSpec
+from pkubench.agents.rl.value_based.acting import GreedyPolicy
+from pkubench.agents.rl.value_based.dueling import Dueling, DuelingSpec
 from pkubench.agents.saved.files import SavedAgent
 from pkubench.agents.saved.team import read_team
 from pkubench.errors import AgentError, ConfigError, WeightsError
@@ -21,7 +21,7 @@ from pkubench.errors import AgentError, ConfigError, WeightsError
 if TYPE_CHECKING:
     from pkubench.tasks.task import Task
 
-KIND = "q-learning"
+KIND = "value-based"
 """The ``kind`` of these agents' ``config.json``."""
 
 

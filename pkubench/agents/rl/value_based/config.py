@@ -7,8 +7,8 @@ from typing import Literal
 
 from pkubench.agents.nn.memory.base import Memory
 from pkubench.agents.nn.memory.gru import GRUMemory
-from pkubench.agents.rl.q_learning.mixers.base import Mixer
-from pkubench.agents.rl.q_learning.mixers.qmix import QMIX
+from pkubench.agents.rl.value_based.mixers.base import Mixer
+from pkubench.agents.rl.value_based.mixers.qmix import QMIX
 from pkubench.agents.settings import check_domains
 from pkubench.errors import ConfigError
 
@@ -58,6 +58,10 @@ class DecompositionConfig:
     """``scale``: rewards are divided by their running deviation; ``standardise``: their running
     mean is subtracted first (EPyMARL), which can change what is optimal where episodes differ in
     length. Every step that was taken counts once."""
+    state_norm: bool = True
+    """States are normalised by running moments before they are mixed with. A state in large units
+    multiplies what the mixer's weights are computed from; the states that PyMARL trains on are
+    scaled by its environment."""
     target_interval: int = 25
     """Updates between two updates of the target networks."""
     tau: float = 1.0
