@@ -27,7 +27,7 @@ from pkubench.tasks.task import Task
 app = verb_app()
 
 
-_FAMILY = re.compile(r"(.*?[a-z])(\d[a-z\d]*|Continuous|Id|Long|)(-v\d+)")
+_FAMILY = re.compile(r"(.*?[a-z])(\d[a-z_\d]*|Continuous|Id|Long|)(-v\d+)")
 _FIRST_WORD = re.compile(r"([A-Z][a-z0-9]+)([A-Z].*)")
 
 
@@ -142,27 +142,37 @@ def _overview(chosen: list[Task], agents: list[Preset]) -> list[RenderableType]:
 
 
 def _variants(names: Sequence[str]) -> list[str]:
-    """Join each name with those that continue it after a hyphen, as a shell expands them."""
+    """Join names with those that continue them after a hyphen, as a shell expands them."""
     found: dict[str, list[str]] = {}
     for name in sorted(names, key=len):
         stem = next((stem for stem in found if name.startswith(f"{stem}-")), name)
         found.setdefault(stem, []).append(name.removeprefix(stem))
-    return [f"{stem}{_choice(found[stem])}" for stem in names if stem in found]
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for stem in (name for name in names if name in found):
+        ends = found[stem]
+        alike.setdefault(tuple(ends) if len(ends) > 1 else (stem,), []).append(stem)
+    return [
+        _choice(stems) + (_choice(ends) if len(ends) > 1 else "") for ends, stems in alike.items()
+    ]
 
 
 def _braced(names: Iterable[str]) -> list[str]:
-    """Join names that differ in a number or in their first word, as a shell expands them."""
+    """Join names that differ in a number, in their first word or both, as a shell expands them."""
     variants: dict[tuple[str, str], list[str]] = {}
     for name in names:
         found = _FAMILY.fullmatch(name)
         stem, variant, version = found.groups() if found else (name, "", "")
         variants.setdefault((stem, version), []).append(variant)
-    firsts: dict[str, list[str]] = {}
+    firsts: dict[tuple[str, str], list[str]] = {}
     for (stem, version), ends in variants.items():
         first = _FIRST_WORD.fullmatch(stem)
         begin, rest = first.groups() if first else ("", stem)
-        firsts.setdefault(f"{rest}{_choice(ends)}{version}", []).append(begin)
-    return [f"{_choice(begins)}{rest}" for rest, begins in firsts.items()]
+        firsts.setdefault((rest, f"{_choice(ends)}{version}"), []).append(begin)
+    middles: dict[tuple[str, str, str], list[str]] = {}
+    for (rest, end), begins in firsts.items():
+        differs_in_both = len(begins) > 1 and "{" in end
+        middles.setdefault((_choice(begins), end, "" if differs_in_both else rest), []).append(rest)
+    return [f"{begin}{_choice(rests)}{end}" for (begin, end, _), rests in middles.items()]
 
 
 def _choice(words: list[str]) -> str:
