@@ -89,7 +89,7 @@ def signed(value: float) -> str:
     """Write a difference, with its sign.
 
     >>> signed(1.5), signed(0.0)
-    ('+1.5', '0')
+    ('+1.500', '0')
     """
     return ("+" if value > 0 else "") + number(value)
 

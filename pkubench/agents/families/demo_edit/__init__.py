@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pkubench.agents.registry import SUGGESTED, AgentFamily, Preset
+from pkubench.agents.registry import OFFICIAL, SUGGESTED, AgentFamily, Preset
 from pkubench.agents.requirements import all_of, plays_episodes, reads_arrays
 
 FAMILY = AgentFamily(
@@ -34,5 +34,7 @@ PRESETS = (
     _preset(
         "demograsp", "edits of one demonstration, by regression on those that lifted", SUGGESTED
     ),
-    _preset("demograsp-paper", "edits of one demonstration, by PPO at the paper's settings"),
+    _preset(
+        "demograsp-paper", "edits of one demonstration, by PPO at the paper's settings", OFFICIAL
+    ),
 )
