@@ -26,7 +26,7 @@ WEIGHTS = Path(pkubench.__file__).parent / "weights/ppo"
         ({"agent": 5}, "agent must be the name of a preset"),
         ({"out": 5}, "out must be a path"),
         ({"settings": {"num_envs": 10**9}}, "reduce num_envs or rollout_steps"),
-        ({"inputs": {"teacher": "x"}}, "happo has no input 'teacher'; it takes none"),
+        ({"inputs": {"teacher": "x"}}, "happo has no input 'teacher'; it takes start"),
         (
             {"settings": {"memory": "gru", "memory.kp": 1}},
             "no setting 'memory.kp'; it has memory.units",

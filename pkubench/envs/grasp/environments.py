@@ -19,7 +19,14 @@ from pkubench.errors import ConfigError, UnknownName
 class GraspSphere(GraspBatch):
     """A floating hand grasps a ball on a table: the smallest grasping task.
 
-    Observation, action, reward and end are those of `GraspBatch`.
+    | part        | type               | meaning                                              |
+    |-------------|--------------------|------------------------------------------------------|
+    | observation | Box(−5, 5, (300,)) | hand, object and goal; with `observation`: a cloud   |
+    | action      | Box(−1, 1, (24,))  | force 3, torque 3, 18 joint targets                  |
+    | reward      | float64            | for approaching, holding and lifting                 |
+    | ends        |                    | never; truncated at 200 steps of 1/60 s              |
+
+    `GraspBatch` describes each of them.
 
     The ball has a radius of 5 cm and a density of 500 kg/m³ (0.26 kg). `lift_relative` is on. A
     further setting is `radius` (m).
@@ -155,7 +162,14 @@ def load_split(name: str, is_small: bool, objects: int | None = None) -> tuple[S
 class GraspSmall(SplitObjects):
     """A floating hand grasps objects of 18 families with at most four convex parts.
 
-    Observation, action, reward and end are those of `GraspBatch`.
+    | part        | type               | meaning                                              |
+    |-------------|--------------------|------------------------------------------------------|
+    | observation | Box(−5, 5, (300,)) | hand, object and goal; with `observation`: a cloud   |
+    | action      | Box(−1, 1, (24,))  | force 3, torque 3, 18 joint targets                  |
+    | reward      | float64            | for approaching, holding and lifting                 |
+    | ends        |                    | never; truncated at 200 steps of 1/60 s              |
+
+    `GraspBatch` describes each of them.
 
     There are 24 objects of nine families to train on, 18 others of the same families, and 9 of nine
     families that are not trained on, 6, 8 or 10 cm from center to farthest point. `lift_relative`
@@ -176,7 +190,14 @@ class GraspSmall(SplitObjects):
 class GraspFull(SplitObjects):
     """A floating hand grasps 3,200 objects, and is tested on 241 others.
 
-    Observation, action, reward and end are those of `GraspBatch`.
+    | part        | type               | meaning                                              |
+    |-------------|--------------------|------------------------------------------------------|
+    | observation | Box(−5, 5, (300,)) | hand, object and goal; with `observation`: a cloud   |
+    | action      | Box(−1, 1, (24,))  | force 3, torque 3, 18 joint targets                  |
+    | reward      | float64            | for approaching, holding and lifting                 |
+    | ends        |                    | never; truncated at 200 steps of 1/60 s              |
+
+    `GraspBatch` describes each of them.
 
     Counts and scales are those of UniDexGrasp++: 3,200 objects to train on, 141 others of the same
     categories and 100 of other categories, 6 to 15 cm from center to farthest point. The objects
