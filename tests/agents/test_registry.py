@@ -34,7 +34,9 @@ def test_an_agent_holds_a_cost_limit_where_it_says_so(agent: Any) -> None:
     assert (constraint_name(agent.config()) != "none") == (LIMITED in agent.tags)
     of_suites = [task for task in tasks() if task.suite in agent.suites]
     # some families need teams of agents with equal spaces, or numbers and no texts
-    of_suites = [task for task in of_suites if not (family_of(agent).fits(task) or agent.fits(task))]
+    of_suites = [
+        task for task in of_suites if not (family_of(agent).fits(task) or agent.fits(task))
+    ]
     assert of_suites
     for task in of_suites:
         assert can_train(agent, task) == (LIMITED not in agent.tags or task.cost_limit is not None)
