@@ -233,6 +233,22 @@ def test_a_copy_is_known_under_other_names_in_another_order_and_beside_other_ten
     assert share_of_close(network, [1.02 * a for a in network]) == 0.0
 
 
+def test_a_copy_with_permuted_hidden_units_is_known() -> None:
+    """The function is the same; sorted numbers of an independent training only look alike."""
+    rng = np.random.default_rng(0)
+    first, bias, second = (rng.normal(size=shape).astype("f4") for shape in ((64, 4), 64, (3, 64)))
+    order = rng.permutation(64)
+    copy = [first[order], bias[order], second[:, order]]
+    x = rng.normal(size=4)
+    np.testing.assert_allclose(
+        copy[2] @ np.tanh(copy[0] @ x + copy[1]), second @ np.tanh(first @ x + bias), atol=1e-5
+    )
+    assert share_of_close([first, bias, second], copy) == 1.0
+    other = rng.normal(size=64)
+    same_norm = other * (np.linalg.norm(bias) / np.linalg.norm(other))
+    assert share_of_close([bias], [same_norm]) == 0.0
+
+
 def test_tensors_that_nobody_reads_hide_no_copy(tmp_path: Path) -> None:
     """One of another size in each run, and a curve that differs in a space."""
 

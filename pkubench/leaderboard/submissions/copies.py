@@ -6,9 +6,9 @@ likely to be copies are flagged, shown and not ranked: a board cannot know, and 
 agree in their *records* (on a small deterministic task five trainings play the same episodes), so
 equal records are no evidence.
 
-Tensors are compared regardless of their names and order, and of a saved agent only those that
-acting reads, so that adding others does not hide a copy. A copy with permuted or rescaled hidden
-units is not detected.
+Tensors are compared regardless of their names, their order and that of their numbers, and of a
+saved agent only those that acting reads, so that neither more tensors nor permuted hidden units
+hide a copy. One with rescaled hidden units, or with permuted ones and noise, is not detected.
 """
 
 from __future__ import annotations
@@ -35,6 +35,10 @@ CLOSE = 0.01
 SHARE = 0.1
 """Share of a network's numbers in such tensors from which on two runs count as one training.
 Between the five seeds of every agent that pkubench ships it is below 0.001."""
+ROUNDING = 1e-6
+"""Relative distance of sorted numbers below which one tensor is a permutation of another."""
+DISTINCT = 16
+"""Different numbers that it must have: a few may agree, as exact equilibria of a small game do."""
 _TIMES = ("seconds", "per_second")
 """Endings of the keys of a curve that differ between two trainings of the same weights."""
 
@@ -105,7 +109,8 @@ def share_of_close(first: Arrays, second: Arrays) -> float:
     """Return the share of the smaller network's numbers that are nearly equal to the other's.
 
     Each tensor is compared with the nearest unmatched one of the same shape, by
-    ``|a - b| / max(|a|, |b|)``.
+    ``|a - b| / max(|a|, |b|)``, or by the same distance of their sorted numbers, which must be
+    equal but for rounding: those of independent trainings are alike, as draws of a distribution.
     """
     left = [tensor.astype(np.float64) for tensor in second]
     close = 0
@@ -115,9 +120,12 @@ def share_of_close(first: Arrays, second: Arrays) -> float:
         if not others:
             continue
         distances = [_distance(a, left[k]) for k in others]
-        if min(distances) < CLOSE:
+        match = others[int(np.argmin(distances))] if min(distances) < CLOSE else None
+        if match is None:
+            match = next((k for k in others if _is_permuted(a, left[k])), None)
+        if match is not None:
             close += a.size
-            del left[others[int(np.argmin(distances))]]
+            del left[match]
     smaller = min(sum(t.size for t in first), sum(t.size for t in second))
     return close / smaller if smaller else 0.0
 
@@ -140,6 +148,16 @@ def arrays_of(folder: Path, task: Task) -> Arrays:
 def _distance(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> float:
     size = max(float(np.linalg.norm(a)), float(np.linalg.norm(b)))
     return float(np.linalg.norm(a - b)) / size if size else 1.0  # two zeros are no evidence
+
+
+def _is_permuted(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> bool:
+    """Return whether two tensors have the same numbers; norms come first, for they cost less."""
+    sizes = np.linalg.norm(a), np.linalg.norm(b)
+    if abs(sizes[0] - sizes[1]) > ROUNDING * max(sizes):
+        return False
+    ordered = np.sort(a, axis=None)
+    is_evidence = np.unique(ordered).size >= DISTINCT
+    return is_evidence and _distance(ordered, np.sort(b, axis=None)) < ROUNDING
 
 
 def _read(path: Path) -> Arrays:
