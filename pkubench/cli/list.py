@@ -175,7 +175,7 @@ def _braced(names: Iterable[str]) -> list[str]:
     return [f"{begin}{_choice(rests)}{end}" for (begin, end, _), rests in middles.items()]
 
 
-def _choice(words: list[str]) -> str:
+def _choice(words: Sequence[str]) -> str:
     """Return words as alternatives in a shell's braces; one alone as it is."""
     return words[0] if len(words) == 1 else f"{{{','.join(words)}}}"
 
