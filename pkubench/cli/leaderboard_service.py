@@ -105,6 +105,12 @@ def worker(
     once: Annotated[
         bool, typer.Option("--once", help="End when nothing is waiting, instead of looking again.")
     ] = False,
+    films: Annotated[
+        bool,
+        typer.Option(
+            "--films/--no-films", help="When nothing waits, film an episode of each verified agent."
+        ),
+    ] = True,
     log: Log = "text",
     quiet: Quiet = False,
 ) -> None:
@@ -125,9 +131,9 @@ def worker(
     if "://" not in place and place != ":memory:":
         check_unreadable(Path(place), "the board")
     with Board.open(place) as opened:
-        own = Worker(opened, processes=workers, limits=Limits(total=time_limit))
+        own = Worker(opened, processes=workers, limits=Limits(total=time_limit), films=films)
         if once:
-            while own.work():
+            while own.work() or own.film():
                 pass
             return
         stop = threading.Event()

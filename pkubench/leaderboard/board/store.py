@@ -23,6 +23,7 @@ from pkubench.leaderboard.board.reading import Bundle, read_bundle
 from pkubench.leaderboard.board.tables import (
     ENTRIES,
     EPISODES,
+    FILMS,
     RUNS,
     SECRET_EPISODES,
     SETTINGS,
@@ -101,7 +102,7 @@ class Board:
                 verification = without_copies(connection, bundle, verification, compared)
             if also is not None:
                 also(connection, verification or Verification({}))
-            _count_change(connection)
+            count_change(connection)
             known = _find(connection, bundle.digest)
             if known is not None:
                 if verification is not None:
@@ -279,8 +280,8 @@ def _version(connection: sql.Connection) -> int:
     return int(connection.scalar(query) or 0)
 
 
-def _count_change(connection: sql.Connection) -> None:
-    """Raise the version; the transaction is exclusive."""
+def count_change(connection: sql.Connection) -> None:
+    """Raise the board's version; the transaction is exclusive."""
     version = _version(connection)
     if version == 0:
         connection.execute(SETTINGS.insert().values(key="version", value="1"))
@@ -320,6 +321,7 @@ def _judge(connection: sql.Connection, submission: int, verification: Verificati
         # What an earlier verdict rested on must not outlive it.
         own_runs = sql.select(RUNS.c.id).where(RUNS.c.entry == entry.scalar_subquery())
         connection.execute(SECRET_EPISODES.delete().where(SECRET_EPISODES.c.run.in_(own_runs)))
+        connection.execute(FILMS.delete().where(FILMS.c.entry == entry.scalar_subquery()))
         for run, lines in verdict.played.items():
             key = sql.select(RUNS.c.id).where(
                 RUNS.c.entry == entry.scalar_subquery(), RUNS.c.name == run

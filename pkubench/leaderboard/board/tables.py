@@ -60,6 +60,13 @@ SECRET_EPISODES = sql.Table(
     sql.Column("lines", sql.LargeBinary, nullable=False),
 )
 """Lines of the episodes that only the board knows. Their seeds never leave it."""
+FILMS = sql.Table(
+    "films",
+    METADATA,
+    sql.Column("entry", sql.Integer, sql.ForeignKey("entries.id"), primary_key=True),
+    sql.Column("mp4", sql.LargeBinary, nullable=False),
+)
+"""An episode of each entry; empty where none can be filmed."""
 TOKENS = sql.Table(
     "tokens",
     METADATA,

@@ -23,7 +23,7 @@ from pkubench.leaderboard.site.comparison_pages import entries_of
 RETRY_S = 60.0
 """How long the earlier pages are served after a failure before the board is read again."""
 _LOG = logging.getLogger("pkubench.leaderboard.server")
-_UNKEPT = ("downloads/",)
+_UNKEPT = ("downloads/", "films/")
 """Files that are made on each request: they are large, or rarely asked for."""
 
 

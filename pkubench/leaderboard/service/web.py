@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mimetypes
+import re
 import tempfile
 from pathlib import Path
 
@@ -108,8 +109,28 @@ def site_file(request: Request, name: str) -> Response:
     if data is None:
         raise HTTPException(404, "there is no such page")
     kind = "text/plain" if name.endswith(".jsonl") else mimetypes.guess_type(name)[0]
+    if name.startswith("films/"):
+        return _part(data, request.headers.get("range", ""))
     headers = {"content-disposition": "attachment"} if name.startswith("downloads/") else {}
     return Response(data, media_type=kind or "application/octet-stream", headers=headers)
+
+
+def _part(film: bytes, asked: str) -> Response:
+    """Return a film or the part of it that is asked for, without which some browsers play nothing.
+
+    That is a range request of RFC 9110; one that is malformed or asks for several parts gets all.
+    """
+    kind, headers = "video/mp4", {"accept-ranges": "bytes"}
+    found = re.fullmatch(r"bytes=(\d{0,12})-(\d{0,12})", asked)
+    if found is None or found[0] == "bytes=-":
+        return Response(film, media_type=kind, headers=headers)
+    first, last = found.groups()
+    start = int(first) if first else max(0, len(film) - int(last))
+    end = min(int(last), len(film) - 1) if first and last else len(film) - 1
+    if start > end:
+        return Response(status_code=416, headers={"content-range": f"bytes */{len(film)}"})
+    headers["content-range"] = f"bytes {start}-{end}/{len(film)}"
+    return Response(film[start : end + 1], 206, media_type=kind, headers=headers)
 
 
 def _form(request: Request, problem: str, code: int) -> Response:

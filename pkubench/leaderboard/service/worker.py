@@ -1,4 +1,4 @@
-"""A worker: leases submissions, runs them again, and writes their verdicts.
+"""A worker: leases submissions, runs them again, and writes their verdicts; then it films.
 
 Any number of workers may run, on any machines that reach the database. A worker that is killed
 loses its lease after a while, and another one starts the submission from the beginning; entries and
@@ -8,6 +8,7 @@ verdict are written in one transaction, so nothing is counted twice.
 from __future__ import annotations
 
 import datetime
+import importlib.util
 import logging
 import os
 import socket
@@ -21,11 +22,13 @@ from pathlib import Path
 from pkubench.errors import BundleError, MissingExtra, StorageError
 from pkubench.evaluation.run.execution import Limits
 from pkubench.evaluation.run.workers import AgentKilled
+from pkubench.leaderboard.board.films import Films
 from pkubench.leaderboard.board.reading import Bundle
 from pkubench.leaderboard.board.secret import SecretSeeds
 from pkubench.leaderboard.board.store import Board
 from pkubench.leaderboard.board.tiers import Verification
 from pkubench.leaderboard.sandbox.bubblewrap import NoSandbox
+from pkubench.leaderboard.service.filming import filmed
 from pkubench.leaderboard.service.jobs import LEASE_S, Lease, LeaseLost, Queue
 from pkubench.leaderboard.service.logs import FIELDS
 from pkubench.leaderboard.site.builder import Site
@@ -50,6 +53,7 @@ class Worker:
         limits: Limits | None = None,
         lease_s: float = LEASE_S,
         name: str | None = None,
+        films: bool = True,
     ) -> None:
         """Work for a board.
 
@@ -59,16 +63,21 @@ class Worker:
             limits: how long a submission may take.
             lease_s: after how long without a heartbeat another worker takes a job over.
             name: in the queue; None is the machine's and the process's.
+            films: whether ``film`` films entries.
         """
         self.board, self.queue = board, Queue(board.database, lease_s=lease_s)
         self.processes, self.limits = processes, limits or Limits(total=TOTAL_S)
         self.name = name or f"{socket.gethostname()}:{os.getpid()}"
+        self._films = Films(board.database) if films else None
+        if films and importlib.util.find_spec("imageio_ffmpeg") is None:
+            self._films = None  # others may film; nothing is stored that says it cannot be
+            _LOG.warning("no films: %s", MissingExtra("plots", "writing a film"))
 
     def run(self, stop: threading.Event) -> None:
         """Work until ``stop`` is set; then finish the submission under way."""
         while not stop.is_set():
             try:
-                if not self.work():
+                if not self.work() and not self.film():
                     stop.wait(POLL_S)
             except StorageError as error:  # the database restarts, or is full
                 _LOG.warning("%s", error)
@@ -103,6 +112,18 @@ class Worker:
         _LOG.info(
             "submission left", extra={FIELDS: {**details, "state": state, "seconds": seconds}}
         )
+        return True
+
+    def film(self) -> bool:
+        """Film one entry of the board; False if none lacks a film.
+
+        Raises:
+            StorageError: the board cannot be used.
+        """
+        wanted = None if self._films is None else self._films.missing()
+        if self._films is None or wanted is None:
+            return False
+        self._films.add(wanted.entry, filmed(self.board, wanted))
         return True
 
     def _report(self, lease: Lease, reason: str) -> None:

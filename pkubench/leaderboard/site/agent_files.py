@@ -41,8 +41,12 @@ def agent_files(site: Site, submitter: Submitter) -> Iterator[tuple[str, Maker]]
         table, document = f"{folder}/episodes.csv", f"{folder}/entry.json"
         yield table, partial(episodes_csv, page.task, entry)
         yield document, partial(as_json, entry.to_json())
+        film = ""
+        if (submitter.digest, page.task.id) in site.filmed:
+            film = f"films/{stem}/{page.slug}.mp4"
+            yield film, partial(site.films.film, submitter.digest, page.task.id)
         files = {"csv": table, "json": document}
-        parts.append({"page": page, "runs": runs, "files": files})
+        parts.append({"page": page, "runs": runs, "files": files, "film": film})
     places = {"bundle": bundle, "bibtex": cited}
     yield agent_page(submitter), partial(_page, site, submitter, places, parts)
 

@@ -21,6 +21,7 @@ from pkubench.evaluation.evidence import shipped
 from pkubench.evaluation.verdicts import MIN_RUNS, Judgement
 from pkubench.leaderboard.board.columns import SUITE_COLUMNS
 from pkubench.leaderboard.board.entries import Entry
+from pkubench.leaderboard.board.films import Films
 from pkubench.leaderboard.board.ranking import rank_suite, rank_task
 from pkubench.leaderboard.board.store import Board
 from pkubench.leaderboard.site.agent_files import Maker, agent_files, as_json
@@ -108,6 +109,8 @@ class Site:
         self._is_whole = is_whole
         self.entries = board.entries()
         self.submitters = board.submissions()
+        self.films = Films(board.database)
+        self.filmed = self.films.known()
         self._colours = {s.digest: number for number, s in enumerate(self.submitters)}
         by_task: dict[str, list[Entry]] = {}
         for entry in self.entries:

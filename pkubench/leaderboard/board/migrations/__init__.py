@@ -14,10 +14,11 @@ from pkubench.errors import StorageError
 
 FIRST = "0001"
 """The tables of boards that were made before there were migrations."""
-HEAD = "0002"
+HEAD = "0003"
 """The revision that this release reads and writes."""
 EMPTY = "base"
 """The revision without tables."""
+_KNOWN = (EMPTY, FIRST, "0002", HEAD)
 
 _VERSION_TABLE = "alembic_version"
 
@@ -32,7 +33,7 @@ def revision_of(connection: sql.Connection) -> str:
     if _VERSION_TABLE in tables:
         version = sql.table(_VERSION_TABLE, sql.column("version_num"))
         found = connection.scalar(sql.select(version.c.version_num)) or EMPTY
-        if found not in (EMPTY, FIRST, HEAD):
+        if found not in _KNOWN:
             raise StorageError(
                 f"the board has revision {found} of a newer release; this one reads {HEAD}"
             )
