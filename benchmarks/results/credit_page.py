@@ -74,8 +74,9 @@ _SECONDS = """Seconds of training per run, on one core of a machine of two that 
 _PARTICLES = """## Particle worlds
 
 Rewards are dense there, but withheld until the end; `dense` is trained on what the others do not
-see, an upper reference. *Normalised* is 100 (s - floor) / (controller - floor), where the floor is
-the best of random play and of doing nothing; the controllers are heuristics, not optima.
+see, and need not be the best for it. *Normalised* is 100 (s - floor) / (controller - floor), where
+the floor is the best of random play and of doing nothing; the controllers are heuristics, not
+optima.
 
 """
 _CLAIMS = """
@@ -204,3 +205,12 @@ def _particles(task: str, lines: Mapping[str, Scored]) -> Iterator[str]:
             cells += ["-", "-", line.text(other)]
         yield "| " + " | ".join(cells) + " |\n"
     yield "\n"
+    yield from _above_dense(lines)
+
+
+def _above_dense(lines: Mapping[str, Scored]) -> Iterator[str]:
+    """Yield which agents have a higher mean return than the one that sees dense rewards."""
+    returns = {n: sampled(line).mean("return") for n, line in lines.items() if is_trained(n)}
+    if "dense" in returns:
+        above = [f"`{name}`" for name, found in returns.items() if found > returns["dense"]]
+        yield f"Higher in the mean than `dense`: {', '.join(above) or 'none'}.\n\n"

@@ -278,7 +278,9 @@ seeds differ.
 * Credit that is constant over the steps, or the same for all agents, has a correlation of 0. A
   dash: the truth is constant or unknown.
 
-`difference` and `dense` are oracles, which read the truth.
+`difference` and `dense` are oracles, which read the truth. `tar2`, `uniform`,
+`undecomposed` and `dense` sum to the return because they are given it or its parts: their
+RMSE of 0 and R² of 1 predict nothing.
 
 """
 
