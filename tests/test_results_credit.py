@@ -158,26 +158,19 @@ def success(learner: OnPolicyTraining, updates: int) -> float:
 
 @pytest.mark.slow
 def test_large_updates_learn_alice_and_bob_without_decomposition() -> None:
-    """A successful trial had 97 % in 0.5 M steps; standardised, this training seed has 0 % then.
-
-    It is no law of standardised advantages: three other seeds have 99 % after 1.7 M steps.
-    """
+    """A successful trial had 97 % in 0.5 M steps."""
     row = next(row for row in credit.ROWS if row.name == "undecomposed-512")
-    for epsilon, bounds in ((1.0, (0.5, 1.0)), (1e-5, (0.0, 0.02))):
-        learner = OnPolicyTraining(
-            Context(
-                agent=row.agent,
-                task=make_task(ALICE),
-                settings=config_of(
-                    row.agent, ALICE, dict(row.changes) | {"advantage_epsilon": str(epsilon)}
-                ),
-                seed=1000,
-                total=1_000_000,
-            )
+    learner = OnPolicyTraining(
+        Context(
+            agent=row.agent,
+            task=make_task(ALICE),
+            settings=config_of(row.agent, ALICE, dict(row.changes)),
+            seed=1000,
+            total=1_000_000,
         )
-        low, high = bounds
-        assert low <= success(learner, 17) <= high
-        learner.close()
+    )
+    assert success(learner, 17) >= 0.5
+    learner.close()
 
 
 def test_records_are_of_their_rows() -> None:

@@ -20,5 +20,5 @@ DIFFERENCE_REWARD: Final = "difference_reward"
 
 It is in units of the team's reward, undivided, and 0 at reset. As ``dense_reward`` it reports what
 an episodic task withholds: it is there to score credit assignment with, and for the agent
-``difference``, an upper reference.
+``difference``, an oracle.
 """

@@ -20,8 +20,8 @@ DENSE_REWARD = "dense_reward"
 """The info with what each agent would have been paid for the step, had its reward not been delayed,
 (num_envs, num_agents) float64.
 
-It is there to score credit assignment with. No learner trains on it, but the agent ``dense``, an
-upper reference.
+It is there to score credit assignment with. No learner trains on it, but the agent ``dense``, which
+others are compared with.
 """
 
 

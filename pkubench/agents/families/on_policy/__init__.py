@@ -98,7 +98,7 @@ _CREDIT = (
     ("difference", _OWN, "difference rewards: an oracle that the environment reports", ()),
     ("undecomposed", _OWN, "the return at the last step", (DELAYED, SUGGESTED)),
     ("undecomposed-sil", _OWN, "the return at the last step, with self-imitation", (DELAYED,)),
-    ("dense", _OWN, "the rewards that an episodic task withholds: an upper reference", (DELAYED,)),
+    ("dense", _OWN, "the rewards that an episodic task withholds, for comparison", (DELAYED,)),
 )
 _POLICY = {"tar2": "recurrent MAPPO"}
 _CREDIT_PAPERS = ("stas", "stas-ml", "arel", "tar2", "rudder", "undecomposed")

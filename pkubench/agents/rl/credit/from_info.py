@@ -1,4 +1,4 @@
-"""Credit that the environment itself reports in the info of its steps: upper references."""
+"""Credit that the environment itself reports in the info of its steps, which no method has."""
 
 from __future__ import annotations
 
