@@ -65,7 +65,9 @@ import sys, threading
 from pkubench.leaderboard import Board
 from pkubench.leaderboard.service import worker
 worker.POLL_S = 0.2
-worker.Worker(Board.open(sys.argv[1]), processes=0, lease_s={LEASE_S}).run(threading.Event())
+board = Board.open(sys.argv[1])
+judge = worker.Worker(board, processes=0, lease_s={LEASE_S}, films=False)
+judge.run(threading.Event())
 """
 
 
