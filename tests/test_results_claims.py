@@ -46,7 +46,7 @@ def test_a_claim_names_what_exists(claim: Claim) -> None:
 def test_every_paper_has_claims() -> None:
     papers = {claim.paper for _, claim in claims().values()}
     assert papers == {
-        *("HARL", "HASAC", "OmniSafe", "PSD-PSRO", "STAS", "TAR2"),
+        *("HARL", "HASAC", "QMIX", "MAPPO", "OmniSafe", "PSD-PSRO", "STAS", "TAR2"),
         *("Anytime PSRO", "SP-PSRO", "XDO"),
         *("DT", "Online DT", "TT", "ESPER", "IQL", "GTrXL", "MAT", "Sable"),
         *("HVAE", "BeaverTails", "Safe RLHF", "RePO", "Task-adaptive retrieval"),

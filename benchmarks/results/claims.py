@@ -23,6 +23,7 @@ from benchmarks.results import (
     foundation,
     game_records,
     marl,
+    micro_battle,
     moderation,
     records,
     retrieval,
@@ -49,6 +50,7 @@ TABLES = (
     marl.ROWS,
     safety.ROWS,
     cooperative_games.ROWS,
+    micro_battle.ROWS,
     credit.ROWS,
     sequence.ROWS,
 )

@@ -147,10 +147,12 @@ def return_cost_figure(task: str, lines: Mapping[str, Scored], page: Path) -> st
     return f"![Return against cost on {task}: limit {found.cost_limit:g}]({figure.as_posix()})\n\n"
 
 
-def score_figure(stem: str, title: str, table: Table, page: Path) -> str:
+def score_figure(
+    stem: str, title: str, table: Table, page: Path, *, x_label: str = "return"
+) -> str:
     """Draw the scores of tasks, a panel each, and return the Markdown that shows the figure.
 
-    Lines that are not trained are dashed. The figure is written next to the page,
+    ``x_label`` names the tasks' ranking metric. Lines that are not trained are dashed. The figure is written next to the page,
     ``figures/PAGE-STEM.svg``.
     """
     scores, references = {}, {}
@@ -167,7 +169,7 @@ def score_figure(stem: str, title: str, table: Table, page: Path) -> str:
         references[task] = {n: lines[n].mean(metric) for n in lines if not is_trained(n)}
     figure = Path("figures") / f"{page.stem}-{stem}.svg"
     score_intervals(
-        scores, page.parent / figure, title=title, x_label="return", references=references
+        scores, page.parent / figure, title=title, x_label=x_label, references=references
     )
     return f"![Scores and intervals: {title}]({figure.as_posix()})\n\n"
 

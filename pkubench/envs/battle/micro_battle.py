@@ -12,7 +12,7 @@ from gymnasium import spaces
 from pkubench.envs.battle.combat import ATTACK, STOP, Combat
 from pkubench.envs.battle.drawing import draw_battle
 from pkubench.envs.battle.heuristic import across, command
-from pkubench.envs.battle.soldier import SoldierAgent
+from pkubench.envs.battle.soldier import FocusAgent, SoldierAgent
 from pkubench.envs.battle.starts import draw_positions, draw_types
 from pkubench.envs.battle.units import read_scenario
 from pkubench.envs.battle.views import OWN, Views
@@ -152,8 +152,8 @@ class MicroBattle(BatchEnv):
         return order.actions
 
     def scripted_agents(self) -> dict[str, SoldierAgent]:
-        """Return ``heuristic``: a soldier that plays the script of the enemies."""
-        return {"heuristic": SoldierAgent(self.scenario)}
+        """Return ``heuristic``, who plays the script of the enemies, and ``focus``, who aims."""
+        return {"heuristic": SoldierAgent(self.scenario), "focus": FocusAgent(self.scenario)}
 
     def fight(
         self, actions: IntArray, noise: FloatArray | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pkubench.tasks.claims import harl, hasac
+from pkubench.tasks.claims import battles, harl, hasac
 from pkubench.tasks.suite import Suite
 from pkubench.tasks.task import Metric, Protocol, Task
 
@@ -120,7 +120,7 @@ def _battle_tasks() -> tuple[Task, ...]:
             title=title,
             metrics=(_BATTLE_WON, _RETURN),
             protocol=_BATTLE_PROTOCOL,
-            reference="scripted:heuristic",
+            reference="scripted:focus",
             lazy={"no-op": None},
             notes=_BATTLE_NOTES,
         )
@@ -187,7 +187,7 @@ SUITE = Suite(
     title="Cooperative environments",
     summary="how well a team does when each agent acts on its own observation",
     tasks=_tasks(),
-    claims=harl.CLAIMS + hasac.CLAIMS,
+    claims=harl.CLAIMS + hasac.CLAIMS + battles.CLAIMS,
     place=10,
     reference="happo",
 )

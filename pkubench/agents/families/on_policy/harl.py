@@ -131,8 +131,14 @@ _CARRIERS = {
     "minibatches": 2,
 }
 """One episode per environment; four times the family's gradient steps. Training seed 1000."""
+_BATTLE = {"gamma": 0.99}
+"""A battle takes 15 to 100 steps, and half of what a team can earn is paid for its end; MAPPO's and
+HARL's numbers for SMAC have this discount too."""
 
 TUNED: dict[str, dict[str, dict[str, Any]]] = {
+    "MicroBattle": dict.fromkeys(
+        ("happo", "mappo", "ippo", "happo-simultaneous", "happo-gru", "mappo-gru"), _BATTLE
+    ),
     "Multi": {
         "happo-paper": _DEEP,
         "mappo-paper": _DEEP,

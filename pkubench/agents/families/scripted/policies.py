@@ -367,7 +367,7 @@ def equilibrium_population(task_id: str) -> Entrant:
 
 
 EQUILIBRIUM = "equilibrium"
-_PROVIDED = ("heuristic", "lucky", "memoryless", "safe", "staying", "without-key")
+_PROVIDED = ("focus", "heuristic", "lucky", "memoryless", "safe", "staying", "without-key")
 KNOWN_BY_ENVIRONMENTS = ("optimum", "best-shared", *_PROVIDED)
 """Names that ``brought_by`` finds."""
 SCRIPTED: dict[str, Callable[[str], Entrant]] = {
