@@ -19,22 +19,36 @@ from pkubench.envs.core.batch import FloatArray
 from pkubench.envs.grasp.scene import SceneSettings, compile_scene
 
 _VELOCITIES = int(mujoco.mjtStage.mjSTAGE_VEL)
+_FREE = mujoco.mjtJoint.mjJNT_FREE
 _BALL_M = 0.05
 """Radius of what stands for the object. Where its body is does not depend on its shape."""
 
 
 @functools.lru_cache(maxsize=4)
-def _still_model(settings: SceneSettings) -> Any:
-    """Return the scene with the bodies and joints of ``settings``, on which nothing acts."""
-    model = compile_scene(replace(settings, ball_m=_BALL_M))
-    disable = mujoco.mjtDisableBit
-    for bit in (
-        *(disable.mjDSBL_CONSTRAINT, disable.mjDSBL_CONTACT, disable.mjDSBL_SENSOR),
-        *(disable.mjDSBL_ACTUATION, disable.mjDSBL_GRAVITY),
-        *(disable.mjDSBL_SPRING, disable.mjDSBL_DAMPER),
-    ):
-        model.opt.disableflags |= int(bit)
-    return model
+def _bare_model(settings: SceneSettings) -> Any:
+    """Return the bodies, masses and joints of a scene, and nothing else: no geoms, no actuators."""
+    scene = compile_scene(replace(settings, ball_m=_BALL_M))
+    spec = mujoco.MjSpec()
+    bodies = [spec.worldbody]
+    for number in range(1, scene.nbody):
+        body = bodies[scene.body_parentid[number]].add_body(
+            pos=scene.body_pos[number],
+            quat=scene.body_quat[number],
+            explicitinertial=True,
+            mass=scene.body_mass[number],
+            ipos=scene.body_ipos[number],
+            iquat=scene.body_iquat[number],
+            inertia=scene.body_inertia[number],
+        )
+        first = scene.body_jntadr[number]
+        for joint in range(first, first + scene.body_jntnum[number]):
+            kind = mujoco.mjtJoint(int(scene.jnt_type[joint]))
+            made = body.add_joint(type=kind, pos=scene.jnt_pos[joint], axis=scene.jnt_axis[joint])
+            made.ref = scene.qpos0[scene.jnt_qposadr[joint]] if kind != _FREE else 0.0
+        bodies.append(body)
+    for bit in (mujoco.mjtDisableBit.mjDSBL_CONSTRAINT, mujoco.mjtDisableBit.mjDSBL_GRAVITY):
+        spec.option.disableflags |= int(bit)
+    return spec.compile()
 
 
 class Kinematics:
@@ -56,7 +70,7 @@ class Kinematics:
             num_threads: threads that share them.
         """
         self._settings = settings
-        self._batch = Batch(_still_model(settings), num_envs, min(num_threads, num_envs))
+        self._batch = Batch(_bare_model(settings), num_envs, min(num_threads, num_envs))
         self._qpos, self._qvel = self._batch.bind("qpos"), self._batch.bind("qvel")
         self.xpos: FloatArray = self._batch.bind("xpos")
         self.xquat: FloatArray = self._batch.bind("xquat")
