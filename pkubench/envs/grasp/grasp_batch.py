@@ -278,11 +278,11 @@ class GraspBatch(GraspScene):
         if self.vision is None:
             return {SOLE_AGENT: seen}
         leak = self._official_leak() if self.vision.kind == OFFICIAL_LEAK else None
-        bodies, own = (self._xpos, self._xquat), seen[:, self.layout.proprioception]
+        bodies, own = (self._bodies.xpos, self._bodies.xquat), seen[:, self.layout.proprioception]
         return {SOLE_AGENT: self.vision.observe(own, leak, self.batch, bodies, self._shown)}
 
     def _official_leak(self) -> FloatArray:
-        state, palm = self._state, self._xpos[:, self._palm]
+        state, palm = self._state, self._bodies.xpos[:, self._palm]
         object_ = state.object_position, state.object_quaternion
         return official_leak(palm, state.palm_quaternion, *object_, self.qpos[:, self._joint_qpos])
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import mujoco
 import numpy as np
 import numpy.typing as npt
 
@@ -13,6 +12,7 @@ from pkubench.envs.core.batch import Array, BoolArray, FloatArray
 from pkubench.envs.core.seeding import IntArray
 from pkubench.envs.grasp.hands import read_hand
 from pkubench.envs.grasp.items import Ball, Item, Solid
+from pkubench.envs.grasp.kinematics import Kinematics
 from pkubench.envs.grasp.observations import FORCE_SCALE, VELOCITY_SCALE, Layout
 from pkubench.envs.grasp.picture import ScenePicture
 from pkubench.envs.grasp.rotations import euler_xyz, rotate
@@ -98,8 +98,7 @@ class GraspScene(MujocoBatch):
         self._object_at = int(model.joint(OBJECT).qposadr[0])
         self._object_dof = int(model.joint(OBJECT).dofadr[0])
         self._wrench = self.bind("xfrc_applied")
-        self._xpos, self._xquat = self.bind("xpos"), self.bind("xquat")
-        self._cvel, self._center = self.bind("cvel"), self.bind("subtree_com")
+        self._bodies = Kinematics(self._settings, self.num_envs, self.batch.nthread)
         self._torque, self._tip_force = self.bind("qfrc_actuator"), self.bind("sensordata")
         self.reach_down_m = reach_below_root(model, hand)
 
@@ -134,14 +133,11 @@ class GraspScene(MujocoBatch):
         self._wrench[:, self._palm, 3:] = TORQUE_NM * action[:, 3:6]
         self._advance(self._low + 0.5 * (action[:, 6:] + 1.0) * self._span, active)
 
-    def _run(self, ids: IntArray | None) -> None:
-        # Positions and velocities of bodies are then those after the last physics step, not before.
-        self.batch.step(ids, nstep=self.frame_skip, stage=int(mujoco.mjtStage.mjSTAGE_VEL))
-
     def grasp_state(self) -> GraspState:
-        """Return where object, palm and fingertips are, as new arrays."""
+        """Return where object, palm and fingertips are by ``qpos``, as new arrays."""
+        self._bodies.update(self.qpos, self.qvel)
         parts, thing = self._parts, self._object_at
-        position, quat = self._xpos[:, parts], self._xquat[:, parts]
+        position, quat = self._bodies.xpos[:, parts], self._bodies.xquat[:, parts]
         points = position + rotate(quat, self._points)
         motion = self.qpos[:, thing : thing + 7].copy()
         return GraspState(
@@ -157,7 +153,7 @@ class GraspScene(MujocoBatch):
         found[:, layout.joint_velocity] = VELOCITY_SCALE * self.qvel[:, self._joint_dofs]
         found[:, layout.joint_force] = FORCE_SCALE * self._torque[:, self._joint_dofs]
         found[:, layout.fingertips] = tip_states(
-            state, self._cvel[:, self._tips], self._center[:, self._palm]
+            state, self._bodies.cvel[:, self._tips], self._bodies.subtree_com[:, self._palm]
         )
         found[:, layout.fingertip_force] = FORCE_SCALE * tip_forces(
             state, self._tip_force, self._tip_weight, self._tip_center

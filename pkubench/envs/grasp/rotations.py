@@ -11,8 +11,11 @@ FloatArray = npt.NDArray[np.float64]
 def rotate(quat: FloatArray, vector: FloatArray) -> FloatArray:
     """Return vectors (..., 3) turned by unit quaternions (..., 4); shapes broadcast."""
     w, v = quat[..., :1], quat[..., 1:]
-    twice = 2.0 * cross(v, vector)
-    turned: FloatArray = vector + w * twice + cross(v, twice)
+    twice = cross(v, vector)
+    twice *= 2.0
+    turned: FloatArray = w * twice
+    turned += vector
+    turned += cross(v, twice)
     return turned
 
 
@@ -54,8 +57,7 @@ def conjugate(quat: FloatArray) -> FloatArray:
 def cross(a: FloatArray, b: FloatArray) -> FloatArray:
     """Return the cross products of vectors (..., 3); shapes broadcast."""
     # np.cross is several times slower on many short vectors.
-    x = a[..., 1] * b[..., 2] - a[..., 2] * b[..., 1]
-    y = a[..., 2] * b[..., 0] - a[..., 0] * b[..., 2]
-    z = a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
-    product: FloatArray = np.stack((x, y, z), axis=-1)
+    product: FloatArray = np.empty(np.broadcast(a, b).shape)
+    for x, y, z in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
+        np.subtract(a[..., y] * b[..., z], a[..., z] * b[..., y], out=product[..., x])
     return product
