@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pkubench.agents.nn.encoders.cnn import CNNEncoder
     from pkubench.agents.nn.encoders.mlp import MLPEncoder
     from pkubench.agents.nn.encoders.point_set import PointSetEncoder
+    from pkubench.agents.nn.encoders.scene_cloud import SceneCloudEncoder
     from pkubench.agents.nn.encoders.sequence import SequenceEncoder
 
 
@@ -141,6 +142,38 @@ class PointSetModule(EncoderModule):
         exists = points[..., -1:] > 0.5
         features = self.points(points[..., :-1]).masked_fill(~exists, -torch.inf).amax(1)
         return self.dense(features.masked_fill(~exists.any(1), 0.0))  # type: ignore[no-any-return]
+
+
+class SceneCloudModule(EncoderModule):
+    """PointNet of a cloud, and an MLP of its features and the numbers before the cloud."""
+
+    def __init__(
+        self, settings: SceneCloudEncoder, shape: tuple[int, ...], generator: torch.Generator
+    ) -> None:
+        """Build for rows of ``shape`` (numbers + points * channels,)."""
+        super().__init__()
+        self.cloud = (settings.points, settings.channels)
+        self.numbers = shape[0] - settings.points * settings.channels
+        inner = (settings.channels + 6, *settings.point_hidden)
+        after = (inner[-1], *settings.cloud_hidden)
+        sizes = (self.numbers + after[-1], *settings.hidden)
+        self.features = sizes[-1]
+        self.points = _Dense(inner, settings, generator)
+        self.pooled = _Dense(after, settings, generator)
+        self.dense = _Dense(sizes, settings, generator)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, numbers + points * channels) to (B, features)."""
+        points = x[:, self.numbers :].reshape(-1, *self.cloud)
+        places = points[..., :3]
+        low, high = places.amin(1, keepdim=True), places.amax(1, keepdim=True)
+        around = torch.cat((places.mean(1, keepdim=True), 0.5 * (low + high)), -1)
+        rows = torch.cat((around.expand(-1, self.cloud[0], -1), points), -1)
+        found = self.points(rows)
+        half = found.shape[-1] // 2
+        pooled = torch.cat((found[..., :half].amax(1), found[..., half:].mean(1)), -1)
+        features = torch.cat((x[:, : self.numbers], self.pooled(pooled)), -1)
+        return self.dense(features)  # type: ignore[no-any-return]
 
 
 class SequenceModule(EncoderModule):

@@ -82,9 +82,12 @@ class Optimiser:
         for parameter, kept in zip(self.parameters, state["moments"], strict=True):
             found = {}
             for name, value in kept.items():
-                # Adam's count of steps is a scalar on the CPU; the rest is like the parameter.
+                # Adam's count of steps is a scalar on the CPU; the rest is like the parameter, in
+                # the order in memory too, which the fused kernels take for granted.
                 tensor = torch.from_numpy(value.copy())
-                found[name] = tensor if value.ndim == 0 else tensor.to(parameter.device)
+                found[name] = (
+                    tensor if value.ndim == 0 else torch.empty_like(parameter).copy_(tensor)
+                )
             if found:
                 self.inner.state[parameter] = found
         self.count = int(state["count"])

@@ -31,7 +31,7 @@ from pkubench.envs.grasp.scene import (
     OBJECT,
     TABLE_TOP_M,
 )
-from pkubench.envs.grasp.starts import StartPoses
+from pkubench.envs.grasp.starts import DrawnTasks, StartPoses
 from pkubench.envs.grasp.state import (
     hand_geoms,
 )
@@ -114,14 +114,16 @@ class GraspBatch(GraspScene):
     **Observation with a cloud** (`observation=cloud`): numbers 0:191 of the above, then `points`
     (1,024) points with position (m), color, and whether they are the hand's and the object's;
     half are on the hand and half on the object, fixed to their bodies. Nothing else says where the
-    object is. `observation=views` has what five cameras see instead. `observation=official-leak`
+    object is (but `state`, for critics and teachers, has all 300 numbers). `observation=views` has
+    what five cameras see instead. `observation=official-leak`
     has 29 numbers more between the two, the object's pose among them, which the released vision
     policy was shown. The option `cloud_of` shows another object's surface.
 
-    Settings: `observation`, `points`, `lift_relative`, `hand` ("shadow", the path of an MJCF file,
-    or a `pkubench.envs.grasp.hands.Hand`), `friction`, `max_episode_steps`, `num_threads` (results
-    do not depend on it). Where MuJoCo meets a value it cannot continue with, the episode ends with
-    reward −2 and `simulation_failed`.
+    Settings: `tasks` (pairs of an object and its pose, by number, that seeds draw from: for
+    curricula and specialists), `observation`, `points`, `lift_relative`, `hand` ("shadow", the path
+    of an MJCF file, or a `pkubench.envs.grasp.hands.Hand`), `friction`, `max_episode_steps`,
+    `num_threads` (results do not depend on it). Where MuJoCo meets a value it cannot continue with,
+    the episode ends with reward −2 and `simulation_failed`.
 
     Source: Wan et al., "UniDexGrasp++", ICCV 2023 (arXiv 2304.00464): actions, observation, reward
     and success are those of its released code. The physics is MuJoCo's, so that no score of the
@@ -139,6 +141,7 @@ class GraspBatch(GraspScene):
         num_threads: int = 1,
         *,
         drawn: int | None = None,
+        tasks: Sequence[Sequence[int]] | None = None,
         lift_relative: bool = False,
         hand: str | Hand = SHADOW,
         friction: float = 1.0,
@@ -153,6 +156,8 @@ class GraspBatch(GraspScene):
             max_episode_steps: time limit; -1 is the 200 steps of the paper, None no limit.
             num_threads: threads that share the environments; results do not depend on it.
             drawn: how many of the objects, from the first, are drawn by seeds; None: all.
+            tasks: pairs of an object and its pose, by number, of which alone seeds draw, each as
+                often as the pose is drawn of its object; None: all poses of those objects.
             lift_relative: measure goal and lift from where the object rests.
             hand: "shadow", the path of an MJCF file, or a ``Hand``.
             friction: of hand, object and table.
@@ -182,6 +187,8 @@ class GraspBatch(GraspScene):
         )
         self.lift_relative = lift_relative
         self._drawn = len(self.items) if drawn is None else drawn
+        self._starts = StartPoses(self.items)
+        self._tasks = None if tasks is None else DrawnTasks(tasks, self.items)
         self.vision = None if observation == STATE else self._make_vision(observation, shown_points)
         self._shown: IntArray = np.zeros(num_envs, dtype=np.int64)
         self._streams = RandomStreams(num_envs)
@@ -191,7 +198,6 @@ class GraspBatch(GraspScene):
         self._high: FloatArray = np.full(num_envs, HIGH_M)
         self._code: FloatArray = np.zeros((num_envs, CODE_SIZE))
         self._codes: dict[int, FloatArray] = {}
-        self._starts = StartPoses(self.items)
         self.top_m: FloatArray = np.zeros(num_envs)
         """How far objects reached above their centers at the start of their episodes."""
         size = 6 + self.model.nu
@@ -200,6 +206,8 @@ class GraspBatch(GraspScene):
         self.action_spaces = {SOLE_AGENT: spaces.Box(-1.0, 1.0, (size,), np.float32)}
         shown = self.layout.size if self.vision is None else self.vision.layout.size
         self.observation_spaces = {SOLE_AGENT: spaces.Box(-LIMIT, LIMIT, (shown,), np.float32)}
+        if self.vision is not None:  # critics and teachers may see what the policy is not shown
+            self.state_space = spaces.Box(-LIMIT, LIMIT, (self.layout.size,), np.float32)
 
     def _make_vision(self, kind: str, points: int) -> Vision:
         model, body = self.model, self.model.body(OBJECT).id
@@ -211,7 +219,11 @@ class GraspBatch(GraspScene):
         self._streams.seed(ids, seeds)
         draw = self._streams.uniform(ids, 3)
         asked, pose = self.options["object"][ids], self.options["pose"][ids]
-        chosen = np.where(asked >= 0, asked, (draw[:, 0] * self._drawn).astype(np.int64))
+        drawn = (draw[:, 0] * self._drawn).astype(np.int64)
+        if self._tasks is not None:
+            drawn, lying = self._tasks.at(draw[:, 0])
+            pose = np.where((asked < 0) & (pose < 0), lying, pose)
+        chosen = np.where(asked >= 0, asked, drawn)
         quat, height, top = self._starts.at(chosen, pose, draw[:, 1])
         yaw = MAX_YAW * (2.0 * draw[:, 2] - 1.0)
         lowest = TABLE_TOP_M + top + CLEARANCE_M + self.reach_down_m
@@ -280,6 +292,10 @@ class GraspBatch(GraspScene):
         leak = self._official_leak() if self.vision.kind == OFFICIAL_LEAK else None
         bodies, own = (self._bodies.xpos, self._bodies.xquat), seen[:, self.layout.proprioception]
         return {SOLE_AGENT: self.vision.observe(own, leak, self.batch, bodies, self._shown)}
+
+    def state(self) -> Array:
+        """Return the observation of a state policy, whatever the policy itself is shown."""
+        return self.state_observation()
 
     def _official_leak(self) -> FloatArray:
         state, palm = self._state, self._bodies.xpos[:, self._palm]

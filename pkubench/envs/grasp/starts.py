@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from pkubench.envs.core.batch import FloatArray
 from pkubench.envs.core.seeding import IntArray
 from pkubench.envs.grasp.items import Item, RestingPoses
+from pkubench.errors import ConfigError
 
 _BEYOND = 2.0
 """Stands for poses that an object does not have: no draw reaches it."""
@@ -63,3 +65,39 @@ class StartPoses:
         self._poses = RestingPoses(*grown)
         self._row[numbers] = before + np.arange(len(numbers))
         self._count = np.concatenate((self._count, counts))
+
+
+class DrawnTasks:
+    """Some of the pairs of an object and its pose, drawn as often as all are."""
+
+    def __init__(self, tasks: Any, items: Sequence[Item]) -> None:
+        """Take the pairs, (n, 2) by number.
+
+        Raises:
+            ConfigError: they are no such pairs, or there is no such object or pose.
+        """
+        try:
+            pairs = np.array(tasks)
+        except ValueError:
+            pairs = np.zeros(0)
+        if pairs.ndim != 2 or pairs.shape[1] != 2 or not len(pairs) or pairs.dtype.kind != "i":
+            raise ConfigError(
+                "tasks are pairs of an object and its pose, such as [[0, 0], [3, 1]]; "
+                f"got {tasks!r}"
+            )
+        shares = []
+        for number, pose in pairs.tolist():
+            known = len(items[number].poses.chance) if 0 <= number < len(items) else 0
+            if not 0 <= pose < known:
+                raise ConfigError(
+                    f"no task [{number}, {pose}]: there are {len(items)} objects"
+                    + (f", and this one has {known} poses" if known else "")
+                )
+            shares.append(np.diff(items[number].poses.chance, prepend=0.0)[pose])
+        self._pairs: IntArray = pairs.astype(np.int64)
+        self._ends: FloatArray = np.cumsum(shares) / np.sum(shares)
+
+    def at(self, draw: FloatArray) -> tuple[IntArray, IntArray]:
+        """Return objects and poses for draws in [0, 1), (n,) each."""
+        place = np.searchsorted(self._ends[:-1], draw, side="right")
+        return self._pairs[place, 0], self._pairs[place, 1]

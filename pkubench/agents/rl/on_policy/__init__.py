@@ -20,3 +20,19 @@ def make_learner(context: Context) -> Learner:
     from pkubench.agents.rl.on_policy.training import OnPolicyTraining
 
     return OnPolicyTraining(context)
+
+
+def make_student(context: Context) -> Learner:
+    """Make one training run of a student; torch is imported here, not before.
+
+    Raises:
+        MissingExtra: torch is not installed.
+        ConfigError: the settings or the teacher do not fit the task.
+    """
+    try:
+        import torch  # noqa: F401 - looked for, so that the error names the extra
+    except ModuleNotFoundError as error:
+        raise MissingExtra("agents", "training") from error
+    from pkubench.agents.rl.on_policy.distillation import StudentTraining
+
+    return StudentTraining(context)

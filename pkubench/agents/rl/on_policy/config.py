@@ -189,3 +189,39 @@ class OnPolicyConfig:
         if self.constraint.start() is None:
             found["cost_lam"] = "a constraint with a critic of cost, such as lagrangian"
         return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudentConfig(OnPolicyConfig):
+    """DAgger with a value loss: actors imitate a teacher, critics learn the student's returns."""
+
+    teacher_share: float = 1.0
+    """Share of the first rollout's episodes in which the teacher acts; the others are the
+    student's own."""
+    teacher_decay: float = 0.7
+    """Factor of that share from a rollout to the next."""
+    kept: int = 8
+    """Rollouts whose steps are imitated."""
+    updates: int = 300
+    """Gradient steps of the actor after a rollout."""
+    batch_size: int = 512
+    """Steps of a gradient step."""
+
+    def __post_init__(self) -> None:
+        """Check the domains."""
+        OnPolicyConfig.__post_init__(self)
+        check_domains(
+            self,
+            at_least_one=("kept", "updates", "batch_size"),
+            shares=("teacher_share", "teacher_decay"),
+        )
+        if self.rollout != "episodes" or self.rollout_steps != 1:
+            raise ConfigError(
+                "a student imitates one episode of each environment at a time: leave rollout and "
+                "rollout_steps as they are"
+            )
+        if self.observation_norm or self.is_recurrent or self.action_map != "clip":
+            raise ConfigError(
+                "a student takes observations as they are, has no memory and acts as its teacher "
+                "does: leave observation_norm, memory and action_map as they are"
+            )

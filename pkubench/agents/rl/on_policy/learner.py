@@ -217,6 +217,12 @@ class OnPolicyLearner:
             metrics |= self._update_simultaneously(data, advantages)
         return metrics | imitate(self, self.signals.credit.to_imitate())
 
+    def fit_critics(self, data: Rollout) -> dict[str, float]:
+        """Train the critics alone on the returns of a rollout; return their losses."""
+        metrics: dict[str, float] = {}
+        self._advantages(data.with_blank_padding(), ((float("nan"),), 1.0), metrics)
+        return metrics
+
     def _advantages(
         self, data: Rollout, measured: tuple[Sequence[float], float], metrics: dict[str, float]
     ) -> Advantages:
