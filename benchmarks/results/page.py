@@ -152,8 +152,8 @@ def score_figure(
 ) -> str:
     """Draw the scores of tasks, a panel each, and return the Markdown that shows the figure.
 
-    ``x_label`` names the tasks' ranking metric. Lines that are not trained are dashed. The figure is written next to the page,
-    ``figures/PAGE-STEM.svg``.
+    ``x_label`` names the tasks' ranking metric. Lines that are not trained are dashed. The figure
+    is written next to the page, ``figures/PAGE-STEM.svg``.
     """
     scores, references = {}, {}
     for task, lines in table.items():

@@ -182,7 +182,7 @@ class MicroBattle(BatchEnv):
         self.enemy_targets[:, ids] = -1
         starts = self.combat.positions[:, self.scenario.num_allies :, ids]
         self.enemy_goals[:, :, ids] = across(starts)
-        self.refresh()
+        self.views.refresh()
 
     def _step(
         self, actions: Mapping[str, Array], active: BoolArray | None
