@@ -64,6 +64,8 @@ ROWS = (
         for a in _ON_POLICY
     ),
     *(_longer(a, "MultiHalfCheetah2x3-v1", 5) for a in _ON_POLICY),
+    # seventeen agents of unlike bodies; half an hour of a core a run
+    *(_row(a, "MultiHumanoid17x1-v0", 3, keep="best") for a in _ON_POLICY),
 )
 
 if __name__ == "__main__":

@@ -51,6 +51,11 @@ def test_the_recorded_moments_have_what_rules_are_about() -> None:
         ("2s3z", "heuristic", (1.389, 0.018), (0.476, 0.016)),
         ("5m_vs_6m", "heuristic", (0.579, 0.004), (0.005, 0.002)),
         ("random5", "heuristic", (1.361, 0.021), (0.508, 0.016)),
+        # of 256 battles, on maps of eight and ten units a side
+        pytest.param("3s5z", "heuristic", (1.355, 0.035), (0.430, 0.031), marks=pytest.mark.slow),
+        pytest.param(
+            "random10", "heuristic", (1.326, 0.040), (0.469, 0.031), marks=pytest.mark.slow
+        ),
     ],
 )
 def test_whole_battles_end_as_in_the_original(

@@ -8,7 +8,7 @@ what concerns few of them (shots, collisions, deaths) only where it happens, on 
 from __future__ import annotations
 
 from itertools import combinations
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -32,8 +32,29 @@ Allies count enemies upwards, and enemies count allies downwards, from the last 
 """
 _TOUCHING: Final = 1e-6
 """Added to distances, which divide."""
-_GRAVEYARD: Final = 1e4
-"""The dead are compared with others as if they stood this far away, and apart from each other."""
+_FEW: Final = 512
+"""Units of all environments up to which drawing the whole noise of a step at once is quicker than
+drawing, in each tick, the numbers of those who shoot."""
+
+
+class _Shooters(NamedTuple):
+    """The living units that attack in the present step, one after the other."""
+
+    who: IntArray
+    """Flat indices."""
+    targets: IntArray
+    """Flat indices of the units that they aim at."""
+    unit: IntArray
+    env_index: IntArray
+    reach_squared: FloatArray
+    damage: FloatArray
+    cooldown: FloatArray
+
+    @classmethod
+    def none(cls) -> _Shooters:
+        """Return nobody."""
+        places, numbers = np.zeros(0, dtype=np.int64), np.zeros(0)
+        return cls(places, places, places, places, numbers, numbers, numbers)
 
 
 class Combat:
@@ -56,21 +77,25 @@ class Combat:
         self.last_attacks: IntArray = np.zeros((units, num_envs), dtype=np.int64)
         """The last actions where they attack, 0 elsewhere."""
 
-        pairs = list(combinations(range(units), 2))
-        self._first, self._second = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
+        self._columns: IntArray = np.arange(num_envs, dtype=np.int64)
+        pairs = np.array(list(combinations(range(units), 2)), dtype=np.int64).reshape(-1, 2)
+        self._first, self._second = pairs.T
+        shape = (len(pairs), num_envs)
+        flat = pairs.T[:, :, None] * num_envs + self._columns
+        self._pair_units: IntArray = flat.reshape(2, -1)
+        """Flat indices of both units of each pair, (2, pairs x num_envs)."""
+        self._both: FloatArray = np.zeros(shape)
+        """Distance within which a pair touches: the sum of their radii."""
         self._contact: FloatArray = np.zeros((len(pairs), self.stats.radius.shape[1]))
-        """Squared distance within which a pair touches."""
-        self._gap: FloatArray = np.zeros((2, len(pairs), num_envs))
-        self._squared: FloatArray = np.zeros((len(pairs), num_envs))
-        self._away: FloatArray = np.zeros((units, num_envs))
-        """0 for the living, and how far away from here the dead are counted."""
+        """The same, squared; of one column where types are fixed."""
+        self._gap: FloatArray = np.zeros((2, *shape))
+        self._squared: FloatArray = np.zeros(shape)
         self._steps: FloatArray = np.zeros((2, units, num_envs))
         """How far the present actions move each unit in a tick."""
-        self._is_shooting: BoolArray = np.zeros((units, num_envs), dtype=np.bool_)
         self._targets: IntArray = np.zeros((units, num_envs), dtype=np.int64)
-        """Flat index of the unit that each unit that is shooting aims at."""
-        self._columns: IntArray = np.arange(num_envs, dtype=np.int64)
-        self._graves: FloatArray = np.linspace(1.0, units, units)[:, None] * _GRAVEYARD
+        """Flat index of the unit that each unit would shoot at."""
+        self._shooters = _Shooters.none()
+        self.settle()
 
     def place(self, ids: IntArray, positions: FloatArray, types: IntArray | None) -> None:
         """Start an episode in the environments ``ids``: all alive, at full health, not cooling.
@@ -82,23 +107,24 @@ class Combat:
         """
         if types is not None:
             self.stats.set(ids, types)
+            self.settle()
         self.positions[:, :, ids] = positions
         self.health[:, ids] = self._of(self.stats.health, ids)
         self.cooldowns[:, ids] = 0.0
         self.alive[:, ids] = True
         self.last_moves[:, :, ids] = 0.0
         self.last_attacks[:, ids] = 0
-        self.settle()
         kept = self.positions.copy()
         self._push_apart()
         kept[:, :, ids] = self.positions[:, :, ids]
         self.positions[:] = kept
 
     def settle(self) -> None:
-        """Recompute what follows from types and from who is alive."""
+        """Recompute what follows from types."""
         radius = self.stats.radius
-        self._contact[:] = (radius[self._first] + radius[self._second]) ** 2
-        np.multiply(self._graves, ~self.alive, out=self._away)
+        both = radius[self._first] + radius[self._second]
+        self._both[:] = both
+        self._contact[:] = both * both
 
     def act(
         self, actions: IntArray, random: RandomStreams, noise: FloatArray | None = None
@@ -114,9 +140,15 @@ class Combat:
                 of a unit that shoots, in seconds.
         """
         self._aim(actions)
+        units, size = len(actions), TICKS * len(actions)
+        is_drawn = noise is None and actions.size <= _FEW
+        if is_drawn:  # the same numbers
+            drawn = random.uniform(self._columns, size, -TICK, 2 * TICK)
+            noise = drawn.T.reshape(TICKS, units, self.num_envs)
         for tick in range(TICKS):
             self._tick(tick, random, None if noise is None else noise[tick])
-        random.skip(self._columns, TICKS * len(actions))
+        if not is_drawn:
+            random.skip(self._columns, size)
 
     def _aim(self, actions: IntArray) -> None:
         """Turn actions into moves and targets."""
@@ -130,52 +162,59 @@ class Combat:
             np.take(_MOVE_TABLE[axis], moves, out=self.last_moves[axis], mode="clip")
         np.multiply(self.last_moves, self.stats.speed * TICK, out=self._steps)
         self._steps *= self.alive
-        np.not_equal(attacks, 0, out=self._is_shooting)
-        self._is_shooting &= self.alive
         np.subtract(attacks[:allies], ATTACK - allies, out=self._targets[:allies])
         np.subtract(ATTACK + allies - 1, attacks[allies:], out=self._targets[allies:])
         self._targets *= self.num_envs
         self._targets += self._columns
+        who = _places((attacks != 0) & self.alive)
+        unit, env_index = np.divmod(who, self.num_envs)
+        reach, damage, cooldown = (
+            self._at(numbers, unit, env_index)
+            for numbers in (self.stats.reach, self.stats.damage, self.stats.cooldown)
+        )
+        targets = self._targets.reshape(-1)[who]
+        self._shooters = _Shooters(who, targets, unit, env_index, reach * reach, damage, cooldown)
 
     def _tick(self, tick: int, random: RandomStreams, noise: FloatArray | None) -> None:
         """Advance by one tick: all shots and moves see the state before it."""
-        shooters, targets = self._shots()
+        shots = self._shots()
         self.cooldowns -= TICK
         self.positions += self._steps  # those that are shot in this tick still move
-        if shooters.size:
-            unit, env_index = np.divmod(shooters, self.num_envs)
+        if shots.size:
+            by = self._shooters
+            shooters, targets = by.who[shots], by.targets[shots]
             if noise is None:
-                place = tick * len(self.alive) + unit
-                extra = random.uniform_at(env_index, place, -TICK, 2 * TICK)
+                place = tick * len(self.alive) + by.unit[shots]
+                extra = random.uniform_at(by.env_index[shots], place, -TICK, 2 * TICK)
             else:
-                extra = noise[unit, env_index]
-            health, cooldowns = self.health.reshape(-1), self.cooldowns.reshape(-1)
-            cooldowns[shooters] = self._at(self.stats.cooldown, unit, env_index) + extra
-            np.subtract.at(health, targets, self._at(self.stats.damage, unit, env_index))
+                extra = noise[by.unit[shots], by.env_index[shots]]
+            health = self.health.reshape(-1)
+            self.cooldowns.reshape(-1)[shooters] = by.cooldown[shots] + extra
+            np.subtract.at(health, targets, by.damage[shots])
             hit = health[targets]
             health[targets] = np.maximum(hit, 0.0)
             self._bury(targets[hit <= 0.0])
         self._die_at_walls()
         self._push_apart()
 
-    def _shots(self) -> tuple[IntArray, IntArray]:
-        """Return who shoots now and at whom, as flat indices."""
-        shooters = np.flatnonzero(self._is_shooting & (self.cooldowns <= 0.0))
-        targets = self._targets.reshape(-1)[shooters]
-        x, y = self.positions.reshape(2, -1)
-        gap_x, gap_y = x[targets] - x[shooters], y[targets] - y[shooters]
-        unit, env_index = np.divmod(shooters, self.num_envs)
-        reach = self._at(self.stats.reach, unit, env_index)
-        lands = gap_x * gap_x + gap_y * gap_y < reach * reach
-        lands &= self.alive.reshape(-1)[targets]
-        return shooters[lands], targets[lands]
+    def _shots(self) -> IntArray:
+        """Return which of the shooters hit somebody now."""
+        by, alive = self._shooters, self.alive.reshape(-1)
+        lands = self.cooldowns.reshape(-1)[by.who] <= 0.0
+        lands &= alive[by.who]
+        lands &= alive[by.targets]
+        places = self.positions.reshape(2, -1)
+        gap = places[:, by.targets] - places[:, by.who]
+        gap *= gap
+        lands &= gap[0] + gap[1] < by.reach_squared
+        return _places(lands)
 
     def _die_at_walls(self) -> None:
         """Keep units on the map; those that touch its edge die."""
         outside = (self.positions <= 0.0) | (self.positions >= MAP)
-        if outside.any():
+        if np.count_nonzero(outside):  # any() costs several times as much
             np.clip(self.positions, 0.0, MAP, out=self.positions)
-            touching = np.flatnonzero((outside[0] | outside[1]) & self.alive)
+            touching = _places((outside[0] | outside[1]) & self.alive)
             self.health.reshape(-1)[touching] = 0.0
             self._bury(touching)
 
@@ -183,36 +222,32 @@ class Combat:
         """Take units, by flat index, out of the fight; repeated ones may be given."""
         if dead.size:
             self.alive.reshape(-1)[dead] = False
-            self._is_shooting.reshape(-1)[dead] = False
             self._steps.reshape(2, -1)[:, dead] = 0.0
-            self._away.reshape(-1)[dead] = self._graves[dead // self.num_envs, 0]
 
     def _push_apart(self) -> None:
         """Move living units that overlap apart, once: each by half of the overlap."""
-        x, y = self.positions[0] + self._away, self.positions[1]
-        start = 0
-        for index in range(len(x) - 1):
-            stop = start + len(x) - 1 - index
-            np.subtract(x[index], x[index + 1 :], out=self._gap[0, start:stop])
-            np.subtract(y[index], y[index + 1 :], out=self._gap[1, start:stop])
+        places, last, start = self.positions, len(self.alive) - 1, 0
+        for index in range(last):
+            stop = start + last - index
+            here, others = places[:, index : index + 1], places[:, index + 1 :]
+            np.subtract(here, others, out=self._gap[:, start:stop])
             start = stop
-        np.multiply(self._gap[0], self._gap[0], out=self._squared)
-        height = self._gap[1] * self._gap[1]
-        self._squared += height
-        near = np.flatnonzero(self._squared < self._contact)
+        width, height = self._gap
+        np.multiply(width, width, out=self._squared)
+        self._squared += height * height
+        near = _places(self._squared < self._contact)
         if not near.size:
             return
-        pair, env_index = np.divmod(near, self.num_envs)
-        first, second = self._first[pair], self._second[pair]
-        radius = self.stats.radius
-        both = self._at(radius, first, env_index) + self._at(radius, second, env_index)
+        alive, (first, second) = self.alive.reshape(-1), self._pair_units[:, near]
+        are_alive = alive[first] & alive[second]
+        if np.count_nonzero(are_alive) < len(near):  # the others lie where they fell
+            near, first, second = near[are_alive], first[are_alive], second[are_alive]
         distance = np.sqrt(self._squared.reshape(-1)[near]) + _TOUCHING
-        share = 0.5 * np.maximum(both / distance - 1.0, 0.0)
-        for axis in range(2):
-            push = self._gap[axis].reshape(-1)[near] * share
-            places = self.positions[axis].reshape(-1)
-            np.add.at(places, first * self.num_envs + env_index, push)
-            np.subtract.at(places, second * self.num_envs + env_index, push)
+        share = 0.5 * np.maximum(self._both.reshape(-1)[near] / distance - 1.0, 0.0)
+        push = self._gap.reshape(2, -1)[:, near] * share
+        for flat, moved in zip(places.reshape(2, -1), push, strict=True):
+            np.add.at(flat, first, moved)
+            np.subtract.at(flat, second, moved)
 
     def _of(self, numbers: FloatArray, ids: IntArray) -> FloatArray:
         return numbers if numbers.shape[1] == 1 else numbers[:, ids]
@@ -225,3 +260,9 @@ class Combat:
 
 _MOVE_TABLE: Final[Array] = np.vstack([MOVES, np.zeros(2)]).T.copy()
 """Axis, action -> direction; the action ``STOP`` has none."""
+
+
+def _places(where: BoolArray) -> IntArray:
+    """Return flat indices; ``numpy.flatnonzero``, which takes longer, of contiguous arrays."""
+    found: IntArray = where.reshape(-1).nonzero()[0]
+    return found

@@ -63,20 +63,12 @@ def command(view: View, targets: IntArray, goal: FloatArray, luck: FloatArray) -
         goal: (2, soldiers, environments): way to where it goes if it sees nobody, in cells.
         luck: (soldiers, environments), uniform in [0, 1): chooses whom it follows.
     """
-    nearest = np.full(targets.shape, np.inf)
-    shot_at = np.full(targets.shape, -1, dtype=np.int64)
-    keeps = np.zeros(targets.shape, dtype=np.bool_)
-    for k, (squared, is_near) in enumerate(zip(view.squared, view.is_near, strict=True)):
-        is_better = is_near & (squared < nearest)
-        np.copyto(nearest, squared, where=is_better)
-        np.copyto(shot_at, k, where=is_better)
-        keeps |= is_near & (targets == k)
-    shot_at = np.where(keeps, targets, shot_at)
+    shot_at = np.where(view.is_near, view.squared, np.inf).argmin(axis=0)
+    np.copyto(shot_at, -1, where=~np.logical_or.reduce(view.is_near))
+    for k, is_near in enumerate(view.is_near):
+        np.copyto(shot_at, k, where=is_near & (targets == k))
 
-    seen = np.zeros(targets.shape, dtype=np.int64)
-    for is_seen in view.is_seen:
-        seen += is_seen
-    chosen = np.floor(luck * seen).astype(np.int64)
+    chosen = (luck * np.add.reduce(view.is_seen, dtype=np.int64)).astype(np.int64)
     count = np.zeros(targets.shape, dtype=np.int64)
     x, y = goal[0].copy(), goal[1].copy()
     for k, is_seen in enumerate(view.is_seen):

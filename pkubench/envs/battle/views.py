@@ -72,8 +72,6 @@ class Views:
     def observations(self) -> Float32:
         """Return what each ally observes, (allies, num_envs, length): others, then itself."""
         n, combat, count = self.allies, self.combat, self.combat.num_envs
-        others = self.units - 1
-        seen = np.empty((n, count, self.length), dtype=np.float32)
         features = self._features()
         sight = combat.stats.sight[:n, None]
         is_seen = self.squared < sight * sight
@@ -81,22 +79,20 @@ class Views:
         is_seen &= combat.alive[:n, None]
         shown = np.ascontiguousarray(is_seen.transpose(0, 2, 1))
         scaled = (self.gap / sight).transpose(0, 1, 3, 2)
+        whole = np.empty((n, count, self.units, OTHER), dtype=np.float32)
+        np.multiply(features, shown[..., None], out=whole)
+        for axis in range(2):
+            np.multiply(scaled[axis], shown, out=whole[..., 1 + axis], casting="same_kind")
+        seen = np.empty((n, count, self.length), dtype=np.float32)
+        others = seen[:, :, :-OWN].reshape(n, count, self.units - 1, OTHER)
         for index in range(n):
-            part = seen[index, :, : OTHER * others].reshape(count, others, OTHER)
-            for there, here in (
-                (slice(0, index), slice(0, index)),
-                (slice(index, None), slice(index + 1, None)),
-            ):
-                visible = shown[index, :, here]
-                np.multiply(features[:, here], visible[:, :, None], out=part[:, there])
-                for axis in range(2):
-                    np.multiply(
-                        scaled[axis, index, :, here],
-                        visible,
-                        out=part[:, there, 1 + axis],
-                        casting="same_kind",
-                    )
-            self._see_itself(index, features, seen[index, :, OTHER * others :])
+            others[index, :, :index] = whole[index, :, :index]
+            others[index, :, index:] = whole[index, :, index + 1 :]
+        own = seen[:, :, -OWN:]
+        own[..., 0] = features[:, :n, 0].T
+        own[..., 1:3] = combat.positions[:, :n].transpose(1, 2, 0) / MAP
+        own[..., 3:] = features[:, :n, 6:].transpose(1, 0, 2)
+        own *= combat.alive[:n, :, None]
         return seen
 
     def state(self) -> Float32:
@@ -125,9 +121,3 @@ class Views:
         features[:, :, 6] = np.clip(combat.cooldowns / combat.stats.cooldown, 0.0, 1.0).T
         features[:, :, 7:] = combat.stats.one_hot.transpose(1, 0, 2)
         return features
-
-    def _see_itself(self, index: int, features: Float32, own: Float32) -> None:
-        own[:, 0] = features[:, index, 0]
-        own[:, 1:3] = self.combat.positions[:, index].T / MAP
-        own[:, 3:] = features[:, index, 6:]
-        own *= self.combat.alive[index][:, None]
