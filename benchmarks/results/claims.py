@@ -22,6 +22,7 @@ from benchmarks.results import (
     credit,
     foundation,
     game_records,
+    grasp,
     marl,
     moderation,
     records,
@@ -51,6 +52,7 @@ TABLES = (
     cooperative_games.ROWS,
     credit.ROWS,
     sequence.ROWS,
+    grasp.ROWS,
 )
 PAGE = ROOT / "docs/claims.md"
 FILE = ROOT / "pkubench/tasks/claims" / EVIDENCE
