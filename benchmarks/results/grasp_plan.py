@@ -38,7 +38,7 @@ _AGENT_OF = {
 
 def seconds(row: Row) -> float:
     """Return the expected core seconds of all runs of a row: training, validation, evaluation."""
-    played = row.num_episodes * make_task(row.task).protocol.horizon / _PLAYING
+    played = row.num_episodes * (make_task(row.task).protocol.horizon or 0) / _PLAYING
     return row.seeds * (sum(stages(row).values()) + played)
 
 
