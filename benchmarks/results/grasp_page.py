@@ -18,8 +18,8 @@ _HEAD = """# Dexterous grasping: known objects and new ones
 
 Written by `make results-grasp`; no score here is entered by hand. A hand lifts an object to a goal
 20 cm above the place where it rests ([agents](../agents/grasping.md),
-[pipelines](../agents/grasping-pipeline.md)). Rows of `grasp-specialists` begin as the generalist of the
-pipeline's first seed and have as many steps, whatever the partition.
+[pipelines](../agents/grasping-pipeline.md)). Rows of `grasp-specialists` begin as the generalist of
+the pipeline's first seed and have as many steps, whatever the partition.
 
 **Scores** are shares of episodes in which the object was within 5 cm of its goal: at any step (the
 papers' success), at each of the last 30 steps, at the last step. Splits are of success at any step,

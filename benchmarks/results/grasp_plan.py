@@ -25,7 +25,7 @@ _SEARCH, _GEOMETRY = 15.0, 200.0
 _PLAYING = 4_000.0
 """Steps of an evaluation or validation per core second."""
 _VALIDATION = 20 * 8 * 200
-"""Steps of a training's validation."""
+"""Steps of a training's validation; stages of pipelines have none."""
 _AGENT_OF = {
     "demonstration": "demograsp",
     "clone": "dagger-value",
@@ -51,7 +51,7 @@ def stages(row: Row) -> dict[str, float]:
         search = _SEARCH if row.agent == "demograsp" else 0.0
         return {row.agent: search + row.steps / rate + validation}
     found = {
-        kind: share * row.steps / rates[_AGENT_OF[kind]] + validation
+        kind: share * row.steps / rates[_AGENT_OF[kind]]
         for kind, share in config.shares(has_vision=False).items()
         if share
     }

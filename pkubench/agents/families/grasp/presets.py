@@ -57,7 +57,7 @@ class PipelineConfig:
     """Steps of each between updates."""
     gamma: float = 0.98
     """Discount per step."""
-    actor_lr: float = 1e-4
+    actor_lr: float = 5e-5
     """Learning rate of PPO's actor."""
     sigma: float = 0.06
     """Standard deviation of actions at the start of each stage."""

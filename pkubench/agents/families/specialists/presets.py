@@ -40,7 +40,7 @@ class SpecialistsConfig(OnPolicyConfig):
 
 PRESETS = {
     "grasp-specialists": SpecialistsConfig(
-        update=PPOClip(actor_lr=1e-4, entropy=0.0, epochs=5),
+        update=PPOClip(actor_lr=5e-5, entropy=0.0, epochs=5),
         encoder=MLPEncoder(
             hidden=(256, 256, 128), activation="relu", layer_norm=False, init="orthogonal"
         ),
