@@ -10,7 +10,6 @@ from pkubench.agents.learner import Context, Learner
 from pkubench.agents.nn.encoders.mlp import MLPEncoder
 from pkubench.agents.rl.on_policy.config import OnPolicyConfig
 from pkubench.agents.rl.update_rules.ppo_clip import PPOClip
-from pkubench.agents.settings import check_domains
 from pkubench.errors import ConfigError, MissingExtra, UnknownName
 
 if TYPE_CHECKING:
@@ -30,7 +29,6 @@ class SpecialistsConfig(OnPolicyConfig):
     def __post_init__(self) -> None:
         """Check the domains."""
         OnPolicyConfig.__post_init__(self)
-        check_domains(self, at_least_one=("num_envs",))
         if self.observation_norm or self.is_recurrent:
             raise ConfigError(
                 "specialists begin as a generalist without memory or moments of observations: "

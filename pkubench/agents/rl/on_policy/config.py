@@ -225,3 +225,10 @@ class StudentConfig(OnPolicyConfig):
                 "a student takes observations as they are, has no memory and acts as its teacher "
                 "does: leave observation_norm, memory and action_map as they are"
             )
+
+    def unused(self) -> Mapping[str, str]:
+        """Return settings without effect: those of policy gradients, of which actors take none."""
+        names = ("clip", "epochs", "entropy", "target_kl", "lr_decay")
+        of_gradients = (*names, *(f"update.{name}" for name in names), "update", "scheme")
+        wanted = "a learner that takes policy gradients, such as ppo"
+        return {**OnPolicyConfig.unused(self), **dict.fromkeys(of_gradients, wanted)}
