@@ -217,6 +217,9 @@ def test_the_plan_is_gigsl_and_its_steps_are_the_budget() -> None:
     assert starts["specialists1"] == "stages/generalist" == starts["distilled1"]
     assert starts["specialists2"] == "stages/distilled1" == starts["distilled2"]
     assert str(by_name["distilled2"].inputs["teacher"]) == "stages/specialists2"
+    # Only PPO that begins with the clone waits for its critic.
+    waits = [name for name in names if by_name[name].settings.get("critic_warmup")]
+    assert waits == ["level1"]
 
 
 def test_controls_spheres_and_clouds_have_the_stages_they_need() -> None:

@@ -84,13 +84,15 @@ def _stages(context: Context, done: Mapping[str, Any]) -> Iterator[Stage]:
         yield stage(GEOMETRY, "task-geometry", total, groups)
         levels = _levels(config.curriculum, done[GEOMETRY].config)
     policy = {**OF_PPO, **config.policy()}
+    first = {**policy, "critic_warmup": config.critic_warmup if last else 0}
     for level, pairs in enumerate(levels, 1):
-        own = f"level{level}"
-        part = stage(own, "ppo", steps(GENERALIST, config.level), policy, **last)
+        own, how = f"level{level}", first if level == 1 else policy
+        part = stage(own, "ppo", steps(GENERALIST, config.level), how, **last)
         yield replace(part, env_kwargs={**part.env_kwargs, TASKS: pairs})
         last = {"start": folder(own)}
     rest = 1.0 - config.level * len(levels)
-    yield stage(GENERALIST, "ppo", steps(GENERALIST, rest), policy, **last)
+    how = policy if levels else first
+    yield stage(GENERALIST, "ppo", steps(GENERALIST, rest), how, **last)
     newest = GENERALIST
     for number in range(1, config.rounds + 1):
         own, distilled = f"{SPECIALISTS}{number}", f"{DISTILLED}{number}"

@@ -59,6 +59,8 @@ class PipelineConfig:
     """Discount per step."""
     actor_lr: float = 5e-5
     """Learning rate of PPO's actor."""
+    critic_warmup: int = 10
+    """Updates of critics alone, of PPO that begins with a clone, whose critic has seen little."""
     sigma: float = 0.06
     """Standard deviation of actions at the start of each stage."""
     student_envs: int = 64
@@ -86,8 +88,9 @@ class PipelineConfig:
                 *("actor_lr", "sigma"),
             ),
         )
-        if self.rounds < 0:
-            raise ConfigError(f"rounds must be at least 0, got {self.rounds}")
+        for name in ("rounds", "critic_warmup"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} must be at least 0, got {getattr(self, name)}")
         for name in ("clusters", "geometry_steps"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ConfigError(f"{name} must be at least 1, got {value}")
