@@ -18,7 +18,6 @@ from typing import Any
 from pkubench.agents.families.grasp.presets import OF_PPO, PipelineConfig
 from pkubench.agents.learner import Context, Stage
 from pkubench.agents.registry import preset
-from pkubench.tasks.registry import make_task
 
 DEMONSTRATION, CLONE, GEOMETRY, GENERALIST = "demonstration", "clone", "geometry", "generalist"
 SPECIALISTS, DISTILLED, VISION = "specialists", "distilled", "vision"
@@ -44,7 +43,7 @@ def _stages(context: Context, done: Mapping[str, Any]) -> Iterator[Stage]:
     config: PipelineConfig = context.settings
     name, variant = _variant(context.task.id)
     sees = _OBSERVATION in variant
-    task = make_task(name) if sees else context.task
+    task = replace(context.task, id=name) if sees else context.task
     shares = config.shares(sees)
 
     def folder(of: str) -> Path:
@@ -115,9 +114,11 @@ def _stages(context: Context, done: Mapping[str, Any]) -> Iterator[Stage]:
 
 
 def _variant(task_id: str) -> tuple[str, dict[str, str]]:
-    """Return a task's name without its variant, and the variant's settings."""
+    """Return a task's name without what is said of its observation, and that."""
     name, *parts = task_id.split("+")
-    return name, dict(part.split("=", 1) for part in parts)
+    settings = dict(part.split("=", 1) for part in parts)
+    seen = {key: settings.pop(key) for key in (_OBSERVATION, _POINTS) if key in settings}
+    return "+".join((name, *(f"{key}={value}" for key, value in settings.items()))), seen
 
 
 def _levels(curriculum: str, found: Mapping[str, Any]) -> list[list[list[int]]]:
