@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from benchmarks.results import grasp, grasp_page
+from benchmarks.results import grasp, grasp_page, grasp_plan, grasp_stages
 from benchmarks.results.records import Scored
 from benchmarks.results.rows import config_of
 from pkubench.agents.registry import preset
@@ -22,7 +22,25 @@ def line(name: str, shares: Mapping[str, float]) -> Scored:
 def test_rows_can_be_trained() -> None:
     for row in grasp.ROWS:
         assert not why_not(preset(row.agent), make_task(row.task))
-        config_of(row.agent, row.task)
+        config_of(row.agent, row.task, dict(row.changes))
+
+
+def test_the_plan_divides_a_pipelines_steps_by_the_rate_of_each_stage() -> None:
+    rows = {(row.name, row.task): row for row in grasp.ROWS}
+    row = rows["unidexgrasp", grasp.SMALL]
+    found = grasp_plan.stages(row)
+    assert set(found) == {
+        *("demonstration", "clone", "generalist", "specialists", "distillation", "geometry")
+    }
+    # 31 % of 16 M steps at 3,500 a second.
+    assert found["specialists"] == pytest.approx(4_960_000 / 3_500)
+    played = 8 * 51 * 200 / 4_000
+    assert grasp_plan.seconds(row) == pytest.approx(2 * (sum(found.values()) + played))
+    # The whole table fits into nine hours of two cores.
+    assert sum(grasp_plan.seconds(row) for row in grasp.ROWS) < 2 * 9 * 3600
+    random = rows["grasp-specialists-random", grasp.SMALL]
+    assert "--set partition=random" in " ".join(random.flags())
+    assert random.flags()[-4] == "--input" and random.flags()[-3].startswith("start=runs/grasp/")
 
 
 def test_a_gap_is_success_with_known_objects_less_that_with_new_ones() -> None:
@@ -46,3 +64,18 @@ def test_a_ball_has_no_splits_and_unfinished_rows_are_named(
     assert "gap" not in page and "| 1 [0.9, 1.1] | 0.9" in page
     empty = grasp_page.page_of(grasp.ROWS, 0.001)
     assert "demograsp" in empty and "## Grasp" not in empty
+
+
+def test_the_gain_of_a_stage_is_over_the_one_before_in_the_same_run() -> None:
+    def stage(seed: int, name: str, success: float) -> grasp_stages.Measured:
+        means = {"success": success, "success_hold": 0.125}
+        return grasp_stages.Measured("gsl", "T", seed, name, 1000, "", means)
+
+    lines = [stage(0, "clone", 0.25), stage(0, "generalist", 0.75), stage(1, "clone", 0.5)]
+    rows = "".join(grasp_stages.section(lines)).splitlines()[-4:-1]
+    assert rows == [
+        "| gsl | T | 0 | clone | 1,000 | 0.250 |  | 0.125 |  |",
+        "| gsl | T | 0 | generalist | 1,000 | 0.750 | +50.0 | 0.125 |  |",
+        "| gsl | T | 1 | clone | 1,000 | 0.500 |  | 0.125 |  |",
+    ]
+    assert not list(grasp_stages.section([]))

@@ -22,6 +22,7 @@ from benchmarks.results import (
     credit,
     foundation,
     game_records,
+    grasp,
     marl,
     micro_battle,
     moderation,
@@ -53,6 +54,7 @@ TABLES = (
     micro_battle.ROWS,
     credit.ROWS,
     sequence.ROWS,
+    grasp.ROWS,
 )
 PAGE = ROOT / "docs/claims.md"
 FILE = ROOT / "pkubench/tasks/claims" / EVIDENCE

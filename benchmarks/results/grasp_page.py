@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from benchmarks.results import grasp_stages
 from benchmarks.results.page import not_learned, table_of, unfinished
 from benchmarks.results.records import Scored
 from benchmarks.results.rows import Row
@@ -16,7 +17,9 @@ KINDS = {"success": "any step", "success_hold": "last 30 steps", "success_final"
 _HEAD = """# Dexterous grasping: known objects and new ones
 
 Written by `make results-grasp`; no score here is entered by hand. A hand lifts an object to a goal
-20 cm above the place where it rests ([agents](../agents/grasping.md)).
+20 cm above the place where it rests ([agents](../agents/grasping.md),
+[pipelines](../agents/grasping-pipeline.md)). Rows of `grasp-specialists` begin as the generalist of
+the pipeline's first seed and have as many steps, whatever the partition.
 
 **Scores** are shares of episodes in which the object was within 5 cm of its goal: at any step (the
 papers' success), at each of the last 30 steps, at the last step. Splits are of success at any step,
@@ -33,6 +36,7 @@ def page_of(rows: tuple[Row, ...], scale: float) -> str:
     sections = [_HEAD, *not_learned(table)]
     for task, lines in table.items():
         sections += section(task, lines)
+    sections += grasp_stages.section(grasp_stages.read())
     return "".join([*sections, *unfinished(rows, scale)])
 
 

@@ -42,6 +42,8 @@ class Row:
     the means of the last ten, and the protocol's episodes with sampled actions. 0: none are."""
     data: str = ""
     """Id of the data set that is learned from."""
+    inputs: tuple[tuple[str, str], ...] = ()
+    """Run folders that are trained from, by the name of the input, below the repository's root."""
     validate: int | None = None
     """Points of validation; None: the usual number."""
     episodes: int = 0
@@ -70,6 +72,8 @@ class Row:
         if self.keep == "best" or self.sampled:
             words += ["--validate", "20", "--validation-episodes", str(self.sampled or 8)]
             words += ["--window", "10", "--keep", self.keep, "--validate-sampled"]
+        for name, folder in self.inputs:
+            words += ["--input", f"{name}={folder}"]
         if self.validate is not None:
             words += ["--validate", str(self.validate)]
         return words + (["--data", self.data] if self.data else [])

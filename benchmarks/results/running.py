@@ -159,14 +159,21 @@ def _train_job(row: Row, seeds: tuple[int, ...], budget: int, fresh: bool) -> st
         return f"FAILED\n{ran.stderr[-2000:]}"
     for run in runs:
         (run / DONE).touch()
-    last = json.loads((runs[0] / "training.jsonl").read_text().splitlines()[-1])
+    last = json.loads(_curve(runs[0]).read_text().splitlines()[-1])
     return "trained, " + ", ".join(f"{k} {v:.4g}" for k, v in list(last.items())[:4])
+
+
+def _curve(run: Path) -> Path:
+    """Return the curve of a run; of a pipeline, that of its last stage."""
+    own = run / "training.jsonl"
+    return own if own.exists() else sorted(run.glob("stages/*/training.jsonl"))[-1]
 
 
 def is_interrupted(row: Row, run: Path, budget: int) -> bool:
     """Return whether a folder holds an unfinished training of this row with current presets."""
     held = read_training(run)
-    if held is None or held.command is None or not has_checkpoint(run):
+    is_begun = has_checkpoint(run) or (run / "stages").is_dir()
+    if held is None or held.command is None or not is_begun:
         return False
     return row.is_made_by(held.facts, budget)
 
@@ -244,7 +251,7 @@ def _ship_run(run: Path, row: Row, seed: int, record: dict[str, Any]) -> None:
         # the digest is in the record also of runs that were saved before configs had one
         config = json.loads((run / CONFIG).read_text())
         write_json(target / CONFIG, {**config, DIGEST: record["weights"]}, allow_nan=True)
-        lines = (run / "training.jsonl").read_text().splitlines()
+        lines = _curve(run).read_text().splitlines()
         stride = max(1, -(-len(lines) // CURVE_LINES))
         kept = lines[stride - 1 :: stride]
         (target / "training.jsonl").write_text("".join(f"{line}\n" for line in kept))

@@ -263,6 +263,10 @@ def test_what_students_cannot_do_is_refused(teacher: Path, tmp_path: Path) -> No
     ):
         with pytest.raises(ConfigError):
             changed(preset("dagger-value").config(task_of(SpeedEnv)), {name: value})
+    with pytest.raises(
+        ConfigError, match=r"clip has no effect here.*policy gradients, such as ppo"
+    ):
+        student(tmp_path / "w", teacher, settings={"clip": "0.1"})
     with pytest.raises(ConfigError, match="needs the input 'teacher'"):
         list(train("dagger-value", task_of(SpeedEnv), seed=0, out=tmp_path / "x", steps=1))
     with pytest.raises(ConfigError, match="several"):

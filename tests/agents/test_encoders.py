@@ -16,6 +16,7 @@ from pkubench.agents.nn.encoders.base import Encoder
 from pkubench.agents.nn.encoders.cnn import CNNEncoder
 from pkubench.agents.nn.encoders.mlp import MLPEncoder
 from pkubench.agents.nn.encoders.point_set import PointSetEncoder
+from pkubench.agents.nn.encoders.scene_cloud import SceneCloudEncoder
 from pkubench.agents.nn.encoders.sequence import SequenceEncoder
 from pkubench.agents.nn.memory.gru import GRUMemory
 from pkubench.agents.nn.memory.gtrxl import GTrXLMemory
@@ -125,6 +126,33 @@ def test_a_policy_with_memory_recalls_a_cue_and_one_without_cannot(memory: Any) 
 def _net(encoder: Encoder, shape: tuple[int, ...], memory: Any = None) -> EncodedNet:
     spec = EncodedSpec(encoder, memory or NoMemory(), shape, False, 3, 1.0)
     return EncodedNet(spec, torch.Generator().manual_seed(0)).double()
+
+
+def test_a_scene_cloud_by_hand_and_in_any_order_of_its_points() -> None:
+    settings = {"point_hidden": (8,), "cloud_hidden": (6,), "hidden": (7,)}
+    net = _net(SceneCloudEncoder(points=4, channels=5, **settings), (3 + 20,))
+    rows = torch.randn(2, 23, dtype=torch.float64)
+    encoder: Any = net.encoder
+    found = encoder(rows).detach().numpy()
+
+    def layer(module: Any, x: Any) -> Any:
+        (linear,) = module.linears
+        weight, bias = (of.detach().numpy() for of in (linear.weight, linear.bias))
+        return np.maximum(x @ weight.T + bias, 0.0)
+
+    for row, expected in zip(rows.numpy(), found, strict=True):
+        points = row[3:].reshape(4, 5)
+        places = points[:, :3]
+        middle = (places.min(0) + places.max(0)) / 2
+        each = [np.concatenate((places.mean(0), middle, point)) for point in points]
+        shared = layer(encoder.points, np.stack(each))
+        pooled = np.concatenate((shared[:, :4].max(0), shared[:, 4:].mean(0)))
+        whole = np.concatenate((row[:3], layer(encoder.pooled, pooled)))
+        np.testing.assert_allclose(layer(encoder.dense, whole), expected, atol=1e-12)
+    cloud = rows[:, 3:].reshape(2, 4, 5)[:, [2, 0, 3, 1]].flatten(1)
+    shuffled = torch.cat((rows[:, :3], cloud), 1)
+    np.testing.assert_allclose(encoder(shuffled).detach().numpy(), found, atol=1e-12)
+    assert "rows that end with points=4" in net.spec.encoder.mismatch((20,))
 
 
 def test_padded_points_and_the_order_of_points_do_not_count() -> None:

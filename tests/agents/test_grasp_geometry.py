@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.spatial.distance import cdist
 
-from pkubench.agents.families.grasp.geometry.autoencoder import (
+from pkubench.agents.families.task_geometry.autoencoder import (
     SMALL,
     UNIT_M,
     AutoencoderSettings,
@@ -18,17 +18,15 @@ from pkubench.agents.families.grasp.geometry.autoencoder import (
     PointAutoencoder,
     chamfer,
 )
-from pkubench.agents.families.grasp.geometry.clusters import (
+from pkubench.agents.families.task_geometry.clusters import (
     assign,
-    category_partition,
     geo_clustering,
-    random_partition,
 )
-from pkubench.agents.families.grasp.geometry.curriculum import (
-    Advance,
+from pkubench.agents.families.task_geometry.curriculum import (
     category_curriculum,
     geo_curriculum,
 )
+from pkubench.agents.rl.partitions import category_partition, random_partition
 from pkubench.errors import ConfigError, WeightsError
 
 TINY = AutoencoderSettings(
@@ -242,12 +240,3 @@ def test_the_category_curriculum_goes_from_one_task_to_its_family_to_three_to_al
         list(range(8)),
     ]
     assert [level.tolist() for level in category_curriculum(["a", "b"])] == [[0], [0, 1]]
-
-
-def test_a_level_ends_at_its_success_rate_or_its_budget() -> None:
-    rule = Advance(success=0.75, episodes=2, budget=1000)
-    assert not rule.is_due([1.0] * 3, num_envs=2, steps=10)  # fewer than two episodes each
-    assert rule.is_due([0.0, 1.0, 1.0, 1.0, 0.0, 1.0, 1.0, 1.0], num_envs=2, steps=10)
-    assert not rule.is_due([1.0, 1.0, 1.0, 0.0, 0.0, 1.0], num_envs=2, steps=999)
-    assert rule.is_due([], num_envs=2, steps=1000)
-    assert not Advance().is_due([0.0] * 100, num_envs=2, steps=10**9)

@@ -18,7 +18,7 @@ from pkubench.training.session import train
 from tests.agents.configs import that_fit
 from tests.agents.encoded_envs import ImageEnv, NoisyTeam, PointEnv, SequenceEnv
 from tests.agents.test_credit_models import CHANGES as CREDIT_CHANGES
-from tests.agents.toy_envs import MEAN_LENGTH, SharingEnv, SpeedEnv, task_of
+from tests.agents.toy_envs import MEAN_LENGTH, RowEnv, SharingEnv, SpeedEnv, task_of
 
 LIMIT = 0.5
 SMALL = {
@@ -47,6 +47,7 @@ CHANGES: dict[str, tuple[str, str]] = {
     "truncation": ("ppo", "official"),
     "epochs": ("ppo", "2"),
     "critic_epochs": ("ppo", "2"),
+    "critic_warmup": ("ppo", "1"),
     "minibatches": ("ppo", "3"),
     "clip": ("ppo", "0.01"),
     "entropy": ("ppo", "0.1"),
@@ -122,6 +123,8 @@ CHANGES |= {
     "stride": ("image", "1"),
     "point_hidden": ("points", "[3]"),
     "padded": ("points", "true"),
+    "points": ("scene", "2"),
+    "cloud_hidden": ("scene", "[3]"),
     "width": ("sequence", "8"),
     "heads": ("sequence", "2"),
     "layers": ("sequence", "2"),
@@ -153,10 +156,17 @@ def who_trains(who: str) -> tuple[str, Any, dict[str, str]]:
         "image": ("ppo", {**PLAIN, "encoder": "cnn", "channels": "[4]"}),
         "points": ("ppo", {**PLAIN, "encoder": "point-set"}),
         "sequence": ("ppo", {**PLAIN, "encoder": "sequence", "width": "16"}),
+        "scene": (
+            "ppo",
+            {
+                **{**PLAIN, "encoder": "scene-cloud", "points": "1", "channels": "3"},
+                **{"point_hidden": "[4]", "cloud_hidden": "[4]"},
+            },
+        ),
     }.get(who, (who, {}))
     is_team = who.endswith("team")
     others: dict[str, Any] = {"image": ImageEnv, "points": PointEnv, "sequence": SequenceEnv}
-    others["wide trust"] = NoisyTeam
+    others |= {"wide trust": NoisyTeam, "scene": RowEnv}
     env: Any = others.get(who) or (SharingEnv if is_team else SpeedEnv)
     task = task_of(env, cost_limit=LIMIT if env is SpeedEnv else None)
     return agent, task, {**SMALL, **more}

@@ -87,6 +87,17 @@ class SpeedEnv(BatchEnv):
         return np.zeros((2, 2, 3), np.uint8)
 
 
+class RowEnv(SpeedEnv):
+    """The same, observed as a row of eight numbers, of which the last may be points."""
+
+    def __init__(self, num_envs: int = 1, max_episode_steps: int | None = -1) -> None:
+        super().__init__(num_envs, max_episode_steps)
+        self.observation_spaces = {SOLE_AGENT: spaces.Box(-10, 10, (8,), np.float64)}
+
+    def _observe(self) -> dict[str, Array]:
+        return {SOLE_AGENT: np.tile(self._draw, (1, 4))}
+
+
 class BudgetEnv(BatchEnv):
     """Two agents share a budget: reward 1 - (1 - a)^2 + (1 - (1 - b)^2) / 2, cost (a + b) / 2.
 

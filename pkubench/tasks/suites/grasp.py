@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from pkubench.tasks.claims import unidexgrasp
 from pkubench.tasks.split_episodes import AT, SplitEpisodes
 from pkubench.tasks.suite import Suite
 from pkubench.tasks.task import Metric, Protocol, Task
@@ -103,6 +104,7 @@ SUITE = Suite(
         _task("Small", "a five-finger hand lifts 51 objects", _SMALL, 8, 10_000_000),
         _task("Full", "a five-finger hand lifts 341 objects of 3,441", _FULL, 10, 80_000_000),
     ),
+    claims=unidexgrasp.CLAIMS,
     place=90,
     random_factor=1,
 )

@@ -32,8 +32,8 @@ PRESETS = {
         huber_delta=None,
     )
 }
-"""Rates, passes and lambda are those of the released code of UniDexGrasp++; the deviation of 0.06
-is what PPO may start from without losing what was imitated."""
+"""Rates, passes and lambda are those of UniDexGrasp++'s released code; the deviation of 0.06 is one
+that PPO may start from without losing what was imitated."""
 
 
 def preset(agent: str, task: Task | None) -> StudentConfig:

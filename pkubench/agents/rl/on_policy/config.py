@@ -82,6 +82,9 @@ class OnPolicyConfig:
     """Passes of each critic over the data."""
     minibatches: int = 1
     """Minibatches per pass; with memory, of whole environments or of chunks."""
+    critic_warmup: int = 0
+    """Updates at the start that train critics alone. An actor that begins as another agent would
+    lose what it knows by the errors of a critic that does not know it yet."""
     critic_lr: float = 5e-4
     """Adam's learning rate of the critics."""
     critic_lr_decay: bool = False
@@ -137,7 +140,10 @@ class OnPolicyConfig:
             ),
             shares=("gamma", "lam", "cost_lam"),
             positive=("critic_lr", "max_grad_norm", "reward_scale", "huber_delta", "value_clip"),
-            not_negative=("adam_epsilon", "advantage_epsilon", "critic_l2", "actor_gain"),
+            not_negative=(
+                *("adam_epsilon", "advantage_epsilon", "critic_l2", "actor_gain"),
+                "critic_warmup",
+            ),
         )
         check_needs(self)
         most, what = self.batch_steps, "num_envs * rollout_steps"
@@ -225,3 +231,11 @@ class StudentConfig(OnPolicyConfig):
                 "a student takes observations as they are, has no memory and acts as its teacher "
                 "does: leave observation_norm, memory and action_map as they are"
             )
+
+    def unused(self) -> Mapping[str, str]:
+        """Return settings without effect: those of policy gradients, of which actors take none."""
+        names = ("clip", "epochs", "entropy", "target_kl", "lr_decay")
+        of_gradients = (*names, *(f"update.{name}" for name in names), "update", "scheme")
+        of_gradients += ("critic_warmup",)
+        wanted = "a learner that takes policy gradients, such as ppo"
+        return {**OnPolicyConfig.unused(self), **dict.fromkeys(of_gradients, wanted)}

@@ -3,8 +3,9 @@
 The distillation of UniDexGrasp++ (Wan et al. 2023): the actor's loss is the squared error from the
 teacher's action at what the student meets, and the critic learns the returns of the student itself,
 so that PPO can continue from both. In the first rollouts the teacher acts in a share of the
-environments (Ross et al., "DAgger", 2011), with the student's deviation added, so that it shows how
-to correct what noise does ("DART", Laskey et al. 2017); what these earn does not train the critic.
+environments (Ross et al., "DAgger", 2011). Noise is added there, from none in the first of them to
+the student's deviation in the last, so that the teacher shows how to correct what noise does
+("DART", Laskey et al. 2017). What it earns does not train the critic.
 
 A teacher that was trained on the task with other observations is shown the environment's ``state``,
 if that has the size that the teacher observes: so a policy that sees learns from one that knows.
@@ -114,7 +115,8 @@ class StudentTraining(OnPolicyTraining):
         wanted, self._teacher_state = self.teacher.act(seen, self._teacher_state, active)
         self._wanted.append(np.asarray(wanted, np.float32))
         driven = self._wanted[-1][: self._driven]
-        noisy = driven + self._deviation() * self.random.normal(size=driven.shape)
+        share = np.linspace(0.0, 1.0, len(driven))[:, None]
+        noisy = driven + share * self._deviation() * self.random.normal(size=driven.shape)
         for actions in (raw, mapped):
             actions[SOLE_AGENT] = actions[SOLE_AGENT].copy()
             actions[SOLE_AGENT][: self._driven] = noisy.clip(-1.0, 1.0)

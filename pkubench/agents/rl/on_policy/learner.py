@@ -219,8 +219,10 @@ class OnPolicyLearner:
 
     def fit_critics(self, data: Rollout) -> dict[str, float]:
         """Train the critics alone on the returns of a rollout; return their losses."""
-        metrics: dict[str, float] = {}
-        self._advantages(data.with_blank_padding(), ((float("nan"),), 1.0), metrics)
+        data = data.with_blank_padding()
+        metrics = dict(self.signals.learn(data))
+        if self.signals.credit.is_ready:
+            self._advantages(data, ([float("nan")] * len(self.scales), 1.0), metrics)
         return metrics
 
     def _advantages(

@@ -69,7 +69,10 @@ class OnPolicyTraining:
         cost, length = collector.window.take_means()
         share_done = self.counters.environment_steps / self.total
         before = _adam_steps(learner)
-        diagnostics = learner.update(data, by_source or cost, share_done, length)
+        if self.counters.iterations < config.critic_warmup:
+            diagnostics = learner.fit_critics(data)
+        else:
+            diagnostics = learner.update(data, by_source or cost, share_done, length)
         done, steps = self.counters, _adam_steps(learner) - before
         if not learner.trainers:  # each actor took one trust-region step
             steps += len(learner.actors)

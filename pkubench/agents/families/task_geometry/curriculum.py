@@ -2,25 +2,23 @@
 
 GeoCurriculum (UniDexGrasp++, Wan et al. 2023) begins with one task in the middle of the features
 and adds tasks until all are there. Level sizes and the rule to move on were not published; both are
-decided here (a hierarchy of K-means; a success rate or a budget).
+decided here (a hierarchy of K-means; a budget of steps for each level, which is a stage).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 from scipy.spatial.distance import cdist
 
-from pkubench.agents.families.grasp.geometry.clusters import IntArray, geo_clustering, rows_of
+from pkubench.agents.families.task_geometry.clusters import IntArray, geo_clustering, rows_of
 from pkubench.errors import ConfigError
 
 LEVELS = (1, 4, 16, 64, 256)
 """Tasks that each level but the last is made of; the last has all."""
-SMALL_LEVELS = (1, 4)
 
 
 def geo_curriculum(
@@ -85,29 +83,3 @@ def category_curriculum(families: Sequence[str], first: int = 0) -> list[IntArra
         np.arange(len(names)),
     ]
     return [level for k, level in enumerate(levels) if k == 0 or len(level) > len(levels[k - 1])]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Advance:
-    """When a level ends: at a success rate, or when its budget is spent."""
-
-    success: float = 0.8
-    """Mean success over the latest episodes from which the next level begins."""
-    episodes: int = 2
-    """Episodes of each environment that the mean is over."""
-    budget: int = 0
-    """Steps after which a level ends whatever its success; 0: none."""
-
-    def is_due(self, successes: Sequence[float], num_envs: int, steps: int) -> bool:
-        """Return whether the next level begins.
-
-        Args:
-            successes: Of the episodes of this level, in the order in which they ended.
-            num_envs: How many environments play.
-            steps: Environment steps since the level began.
-        """
-        if self.budget and steps >= self.budget:
-            return True
-        latest = successes[-self.episodes * num_envs :]
-        is_full = len(latest) == self.episodes * num_envs
-        return is_full and float(np.mean(latest)) >= self.success

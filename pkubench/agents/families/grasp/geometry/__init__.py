@@ -1,1 +1,0 @@
-"""Geometry of tasks: codes of clouds, clusters of tasks, and the order they are learned in."""
