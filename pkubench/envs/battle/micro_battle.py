@@ -92,8 +92,7 @@ class MicroBattle(BatchEnv):
     last of both teams die in the same tick, nobody wins.
 
     **Scripts.** `scripted:heuristic` plays as the enemies do. `scripted:focus` shoots at the
-    weakest enemy in range, and while its weapon is not ready it steps back from enemies of a
-    shorter range.
+    weakest enemy in range, and steps back from those of a shorter range while its weapon cools.
 
     Setting: `scenario` names the teams, as `2s3z`, `5m_vs_6m` or `random5`: numbers of units of a
     type, by the letters m marine, M marauder, s stalker, z zealot, Z zergling, h hydralisk.
