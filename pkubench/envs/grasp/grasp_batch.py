@@ -22,7 +22,7 @@ from pkubench.envs.grasp.observations import (
     CODE_SIZE,
     LIMIT,
 )
-from pkubench.envs.grasp.rewards import LIFT_M, Distances, Success, reward
+from pkubench.envs.grasp.rewards import GOAL_RADIUS_M, LIFT_M, Distances, Success, reward
 from pkubench.envs.grasp.rotations import (
     multiply,
     yaw_quaternions,
@@ -280,6 +280,11 @@ class GraspBatch(GraspScene):
         leak = self._official_leak() if self.vision.kind == OFFICIAL_LEAK else None
         bodies, own = (self._bodies.xpos, self._bodies.xquat), seen[:, self.layout.proprioception]
         return {SOLE_AGENT: self.vision.observe(own, leak, self.batch, bodies, self._shown)}
+
+    def _goal_of(self, index: int) -> tuple[FloatArray | None, bool]:
+        goal = self.goal[index]
+        distance = float(np.linalg.norm(self.qpos[index, self._object_at :][:3] - goal))
+        return goal, distance <= GOAL_RADIUS_M
 
     def _official_leak(self) -> FloatArray:
         state, palm = self._state, self._bodies.xpos[:, self._palm]
