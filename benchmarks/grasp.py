@@ -8,9 +8,9 @@ physics alone; and on a second thread at least 90 % of the steps per second of p
 
 A step of ours is 1/120 s with the contact settings under which grasps hold, EnvPool's 2 ms. Ours
 play scripts that reach for the object, close the hand on it and lift, different ones in each of 256
-environments: most of the steps have hand and object in contact. Their actions were recorded before,
-and are played again from the same starts; resets are within all measured times. *Physics alone* sets
-the same controls and forces and takes the same physics steps: what computes observation and reward,
+environments: most of the steps have hand and object in contact. Their actions were recorded before
+and are played again from the same starts; every measured time has resets. *Physics alone* sets the
+same controls and forces and takes the same physics steps: what computes observation and reward,
 where everything is after the last of them included, comes on top of it.
 
 All rates are per second of processor time; the contenders take turns, a rate is the median of its
