@@ -8,9 +8,9 @@ physics alone; and on a second thread at least 90 % of the steps per second of p
 
 A step of ours is 1/120 s with the contact settings under which grasps hold, EnvPool's 2 ms. Ours
 play scripts that reach for the object, close the hand on it and lift, different ones in each of 256
-environments: most of the steps have hand and object in contact. Their actions were recorded before,
-and are played again from the same starts; resets are within the measured time. *Physics alone* sets
-the same controls and forces and takes the same physics steps: what computes observation and reward,
+environments: most of the steps have hand and object in contact. Their actions were recorded before
+and are played again from the same starts; every measured time has resets. *Physics alone* sets the
+same controls and forces and takes the same physics steps: what computes observation and reward,
 where everything is after the last of them included, comes on top of it.
 
 All rates are per second of processor time; the contenders take turns, a rate is the median of its
@@ -118,14 +118,12 @@ class Ours:
 
     def simulate(self, seconds: float) -> float:
         """Return those of the physics alone."""
-        count, spent = 0, 0.0
-        while spent < seconds:
+        count, start = 0, time.process_time()
+        while (spent := time.process_time() - start) < seconds:
             self.env.reset(self.seeds)
-            start = time.process_time()
             for ctrl, wrench in self.inputs:
                 self.env.ctrl[:], self.env.batch.bind("xfrc_applied")[:] = ctrl, wrench
                 self.env.batch.step(nstep=SUBSTEPS)
-            spent += time.process_time() - start
             count += len(self.inputs) * NUM_ENVS * SUBSTEPS
         return count / spent
 

@@ -50,7 +50,7 @@ EXTRAS: dict[str, Extra] = {
         "train --track trackio or wandb",
         "both bring web servers that training itself does not need",
     ),
-    "warp": Extra(("mujoco_warp",), "physics on NVIDIA GPUs", _LATER),
+    "warp": Extra(("mujoco_warp", "warp"), "grasping on NVIDIA GPUs", "no verb uses it"),
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import mujoco
 import numpy as np
 import pytest
 
@@ -51,6 +52,32 @@ def test_a_hand_of_the_user_has_the_slices_of_its_own_size(tmp_path: Any) -> Non
     mass = float(env.model.body("base").subtreemass[0])
     assert env.qvel[0, 2] == pytest.approx(833.333 / (100 * mass), rel=1e-2)
     assert np.isfinite(step.rewards).all()
+
+
+def test_bodies_are_where_mujoco_says_whatever_the_hand_and_object(tmp_path: Path) -> None:
+    """The environment's own kinematics have no geoms: masses and joints are all that counts."""
+    corners = np.array([[x, y, z] for x in (0, 1) for y in (0, 2) for z in (0, 3)], dtype=float)
+    item = Solid(make_object("test/0000", [corners, np.add(corners, [1.0, 0.0, 0.0])]), 0.06)
+    for hand in (str(gripper(tmp_path)), "shadow"):
+        env = GraspBatch([item], 2, hand=hand)
+        env.reset(np.arange(2))
+        rng = np.random.default_rng(1)
+        for _ in range(5):
+            shape = env.action_spaces["agent"].shape
+            assert shape is not None
+            env.step({"agent": rng.uniform(-1, 1, (2, *shape)).astype(np.float32)})
+        data = mujoco.MjData(env.model)
+        for index in range(2):
+            data.qpos[:], data.qvel[:] = env.qpos[index], env.qvel[index]
+            mujoco.mj_forward(env.model, data)
+            palm = env.model.body(env.hand.palm).id
+            for name, chosen in (("xpos", slice(1, None)), ("xquat", slice(1, None))):
+                mine = getattr(env._bodies, name)[index, chosen]
+                assert mine == pytest.approx(getattr(data, name)[chosen], abs=1e-12)
+            on_hand = env.model.body_rootid == palm
+            assert env._bodies.cvel[index, on_hand] == pytest.approx(data.cvel[on_hand], abs=1e-9)
+            mine = env._bodies.subtree_com[index, palm]
+            assert mine == pytest.approx(data.subtree_com[palm], abs=1e-12)
 
 
 def test_a_search_of_another_hand_has_scripts_of_its_size(tmp_path: Path) -> None:

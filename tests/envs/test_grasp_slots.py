@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import pickle
+from pathlib import Path
 from typing import Any
 
 import mujoco
@@ -23,7 +24,8 @@ from pkubench.envs.grasp.items import Solid
 from pkubench.envs.grasp.objects.model import GraspObject, make_object
 from pkubench.envs.grasp.scene import DENSITY, OBJECT, SUBSTEPS, SceneSettings, compile_scene
 from pkubench.envs.grasp.slots import _compiled, compile_slots
-from pkubench.errors import ConfigError, UnknownName
+from pkubench.errors import ConfigError, PkubenchError, UnknownName
+from tests.envs.test_grasp_hands import FINGERS, gripper
 
 OBJECTS = 8
 HAND_FORCE_N = -150.0
@@ -275,6 +277,45 @@ def test_pictures_leave_the_compiled_scenes_of_environments_alone(items: list[So
     compile_slots(settings, items)
     after = _compiled.cache_info()
     assert (after.hits, after.misses) == (before.hits + 1, before.misses)
+
+
+def meshes_of(model: Any) -> list[str]:
+    """The names of the meshes that the object's geoms show."""
+    found = model.geom_dataid[model.geom_bodyid == model.body(OBJECT).id]
+    return [model.mesh(int(number)).name for number in found]
+
+
+def test_an_object_has_its_own_meshes_whatever_meshes_the_hand_has(
+    items: list[Solid], tmp_path: Path
+) -> None:
+    item = items[2]
+    wanted = [f"part {number}" for number in range(len(item.parts))]
+    drawn = compile_slots(SceneSettings(hand=SHADOW_HAND), [item], is_drawn=True).model
+    assert drawn.nmesh > 5 + len(wanted) and meshes_of(drawn) == wanted
+    path = gripper(tmp_path, '<geom type="mesh" mesh="knob" pos="0 0 0.03"/>' + FINGERS)
+    knob = '<asset><mesh name="knob" vertex="0 0 0 .02 0 0 0 .02 0 0 0 .02"/></asset>'
+    path.write_text(path.read_text().replace("<worldbody>", knob + "<worldbody>"))
+    env = GraspBatch([items[0], item], 2, hand=str(path))
+    env.reset(np.arange(2), options={"object": [0, 1]})
+    for number, mine in ((0, ["part 0", "filler", "filler"]), (1, ["part 1", "part 2", "part 3"])):
+        assert meshes_of(env.batch.get_model(number)) == mine
+
+
+def test_a_picture_marks_the_goal_and_says_when_the_object_is_there(items: list[Solid]) -> None:
+    env = GraspBatch(items[:1], 1)
+    env.reset(np.arange(1))
+    try:
+        before = env.render().astype(int)
+    except PkubenchError as error:
+        pytest.skip(f"no OpenGL on this machine: {error}")
+    env.qpos[0, 2], env.qpos[0, 29:32] = 1.3, env.goal[0]
+    after = env.render().astype(int)
+    env.close()
+    assert (before[..., 2] - before[..., :2].max(axis=2)).max() > 60
+    greenest = [
+        (picture[..., 1] - picture[..., ::2].max(axis=2)).max() for picture in (before, after)
+    ]
+    assert greenest[0] < 20 < greenest[1]
 
 
 def test_splits_are_numbered_in_order_and_others_are_refused() -> None:

@@ -22,7 +22,7 @@ from pkubench.envs.grasp.observations import (
     CODE_SIZE,
     LIMIT,
 )
-from pkubench.envs.grasp.rewards import LIFT_M, Distances, Success, reward
+from pkubench.envs.grasp.rewards import GOAL_RADIUS_M, LIFT_M, Distances, Success, reward
 from pkubench.envs.grasp.rotations import (
     multiply,
     yaw_quaternions,
@@ -296,6 +296,11 @@ class GraspBatch(GraspScene):
     def state(self) -> Array:
         """Return the observation of a state policy, whatever the policy itself is shown."""
         return self.state_observation()
+
+    def _goal_of(self, index: int) -> tuple[FloatArray | None, bool]:
+        goal = self.goal[index]
+        distance = float(np.linalg.norm(self.qpos[index, self._object_at :][:3] - goal))
+        return goal, distance <= GOAL_RADIUS_M
 
     def _official_leak(self) -> FloatArray:
         state, palm = self._state, self._bodies.xpos[:, self._palm]

@@ -167,8 +167,14 @@ class GraspScene(MujocoBatch):
         spin = rotate(state.object_quaternion, self.qvel[:, dof + 3 : dof + 6])
         found[:, layout.object_spin] = VELOCITY_SCALE * spin
 
+    def _goal_of(self, index: int) -> tuple[FloatArray | None, bool]:
+        """Return where an environment's object is to be lifted to, if anywhere, and if it is."""
+        return None, False
+
     def render(self, index: int = 0) -> npt.NDArray[np.uint8]:
         """Draw one environment off-screen: (480, 480, 3) uint8.
+
+        A clear ball is where the object's center is to be: blue, and green while it is there.
 
         Raises:
             PkubenchError: no OpenGL can be found; the message names the Debian packages.
@@ -178,5 +184,6 @@ class GraspScene(MujocoBatch):
             self.close()
         if self._camera is None:
             self._camera = ScenePicture(self._settings, item, self.frame_size)
-        picture: npt.NDArray[np.uint8] = self._camera.draw(self.qpos[index])
+        goal, is_there = self._goal_of(index)
+        picture: npt.NDArray[np.uint8] = self._camera.draw(self.qpos[index], goal, is_there)
         return picture

@@ -8,7 +8,14 @@ import numpy.typing as npt
 
 from pkubench.envs.core.batch import FloatArray
 from pkubench.envs.grasp.items import Item, Solid
-from pkubench.envs.grasp.scene import CAMERA, SceneSettings, compile_scene
+from pkubench.envs.grasp.scene import (
+    CAMERA,
+    GOAL,
+    GOAL_COLOR,
+    REACHED_COLOR,
+    SceneSettings,
+    compile_scene,
+)
 from pkubench.envs.grasp.slots import compile_slots
 from pkubench.envs.mujoco.camera import OffscreenCamera
 
@@ -30,8 +37,25 @@ class ScenePicture:
         self._camera = OffscreenCamera(self._model, CAMERA, *frame_size)
         self._data = mujoco.MjData(self._model)
 
-    def draw(self, qpos: FloatArray) -> npt.NDArray[np.uint8]:
-        """Draw a state: (height, width, 3) uint8."""
+    def draw(
+        self, qpos: FloatArray, goal: FloatArray | None = None, is_there: bool = False
+    ) -> npt.NDArray[np.uint8]:
+        """Draw a state.
+
+        Args:
+            qpos: positions of hand and object, (nq,).
+            goal: where the object is to be lifted to, (3,) in m; None: not shown.
+            is_there: whether it is, which changes the color of the goal.
+
+        Returns:
+            The picture, (height, width, 3) uint8.
+        """
+        mark = self._model.site(GOAL)
+        mark.rgba[:] = REACHED_COLOR if is_there else GOAL_COLOR
+        if goal is None:
+            mark.rgba[3] = 0.0
+        else:
+            mark.pos[:] = goal
         self._data.qpos[:] = qpos
         mujoco.mj_forward(self._model, self._data)
         return self._camera.draw(self._data)

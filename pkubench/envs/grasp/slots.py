@@ -94,7 +94,7 @@ def _compile(settings: SceneSettings, items: tuple[Solid, ...], is_drawn: bool) 
     meshes = [part for item in items for part in item.parts]
     count = max(len(item.object.parts) for item in items)
     model = compile_scene(settings, meshes, count, is_drawn)
-    rows = _compiled_rows(items, count, model.mesh(FILLER).id)
+    rows = _compiled_rows(items, count, model.mesh(FILLER).id - len(meshes))
     body = model.body(OBJECT)
     geoms = slice(int(body.geomadr[0]), int(body.geomadr[0]) + count)
     dofs = slice(int(body.dofadr[0]), int(body.dofadr[0]) + 6)
@@ -107,8 +107,14 @@ def _compile(settings: SceneSettings, items: tuple[Solid, ...], is_drawn: bool) 
     return Slots(model, rows, place)
 
 
-def _compiled_rows(items: Sequence[Solid], count: int, filler: int) -> dict[str, Array]:
-    """Return the fields that MuJoCo compiles, objects side by side in a model without a hand."""
+def _compiled_rows(items: Sequence[Solid], count: int, first_mesh: int) -> dict[str, Array]:
+    """Return the fields that MuJoCo compiles, objects side by side in a model without a hand.
+
+    Args:
+        items: the objects.
+        count: slots of each.
+        first_mesh: number that the first part's mesh has in the scene, where a hand's are before.
+    """
     spec = mujoco.MjSpec()
     add_meshes(spec, [part for item in items for part in item.parts])
     mesh = 0
@@ -123,7 +129,7 @@ def _compiled_rows(items: Sequence[Solid], count: int, filler: int) -> dict[str,
     model = spec.compile()
     filled = {name: getattr(model, name)[-1] for name in _GEOM_FIELDS}
     # Its size stays what it is, but it lies in the object's center.
-    filled |= {"geom_dataid": filler, "geom_pos": 0.0, "geom_quat": np.array([1.0, 0.0, 0.0, 0.0])}
+    filled |= {"geom_dataid": mesh, "geom_pos": 0.0, "geom_quat": np.array([1.0, 0.0, 0.0, 0.0])}
     filled["geom_sameframe"] = int(mujoco.mjtSameFrame.mjSAMEFRAME_BODY)
     rows: dict[str, Array] = {}
     for name in _GEOM_FIELDS:
@@ -136,6 +142,7 @@ def _compiled_rows(items: Sequence[Solid], count: int, filler: int) -> dict[str,
         for name in _GEOM_FIELDS:
             rows[name][number, :parts] = getattr(model, name)[first : first + parts]
         first += parts
+    rows["geom_dataid"] += first_mesh
     for name in _BODY_FIELDS:
         rows[name] = np.array(getattr(model, name)[1 : 1 + len(items), None])
     return rows
