@@ -19,7 +19,7 @@ _RATES = {
 """Agent -> steps of the environment per core second, on many objects."""
 _VISION = 500.0
 """Of a student that sees a cloud of 256 points."""
-_SPHERE = {"ppo": 5_500.0, "demograsp": 12_000.0}
+_SPHERE = {"ppo": 4_600.0, "demograsp": 12_000.0, "dagger-value": 1_400.0}
 _SEARCH, _GEOMETRY = 15.0, 200.0
 """Core seconds of the search for a demonstration, and of the autoencoder."""
 _PLAYING = 4_000.0

@@ -112,5 +112,8 @@ def _save(
         "settings": as_plain(asked.config),
         "command": asked.command(),
         "stages": stages,
+        "seconds": round(sum(result.config.get("seconds", 0.0) for result in results), 1),
     }
+    if asked.family.unit == "environment_steps":
+        about["steps"] = sum(result.config.get("steps", 0) for result in results)
     save_agent(out, {**last.config, **about}, last.tensors, last.files)

@@ -26,6 +26,10 @@ from pkubench.training.session import train
 
 TASK = make_task("GraspSmall-v0")
 FEW = {"splits": "train", "objects": 3}
+STAGES = (
+    *("01-geometry", "02-level1", "03-level2", "04-generalist", "05-specialists1"),
+    "06-distilled1",
+)
 PPO = {
     **{"num_envs": "2", "rollout_steps": "4", "hidden": "[8]", "minibatches": "1"},
     **{"observation_norm": "false", "action_map": "clip", "layer_norm": "false"},
@@ -267,4 +271,7 @@ def test_a_pipeline_runs_through_and_resumes_at_its_stage(tmp_path: Path) -> Non
     last = load_saved(out / "stages/06-distilled1")
     for name, tensor in last.tensors.items():
         np.testing.assert_array_equal(saved.tensors[name], tensor)
+    # Steps are those of all stages: each ends with the update in which its share is spent.
+    steps = [load_saved(out / "stages" / name).config.get("steps", 0) for name in STAGES]
+    assert saved.config["steps"] == sum(steps) >= 200
     assert load_folder(out, TASK) is not None
