@@ -227,8 +227,8 @@ def test_deep_cfr_comes_near_an_equilibrium_of_kuhn_poker() -> None:
 
 @pytest.mark.slow
 def test_the_order_on_kuhn_poker_at_equal_plays() -> None:
-    # Deep CFR is ahead of NFSP at equal plays (Brown et al. 2019, figure 1), CFR without sampling
-    # of both: 130,000 plays for the networks, as many iterations as Deep CFR's 101 for the table.
+    # Deep CFR is ahead of NFSP at equal budget (Brown et al. 2019, in flop hold'em), CFR without
+    # sampling of both: 130,000 plays for the networks, 101 iterations for the table.
     found = {}
     for name in ("nfsp", "deep-cfr"):
         made = learner(PRESETS[name], "KuhnPoker-v0", 0)

@@ -8,6 +8,8 @@ action goes into a reservoir, and the average policy imitates the reservoir.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from pkubench.agents.families.psro.dqn import DQN, log_policy
@@ -48,7 +50,7 @@ class NFSP(NetworkLearner):
     @property
     def exploration(self) -> float:
         """Probability of a random action of the best response, now."""
-        return self.config.exploration / max(self.iteration, 1) ** 0.5
+        return float(self.config.exploration / max(self.iteration, 1) ** 0.5)
 
     def advance(self) -> None:
         """Do one iteration: ``plays`` plays, with gradient steps in between."""
@@ -108,11 +110,9 @@ class NFSP(NetworkLearner):
                 response.update(rng)
             if len(reservoir) >= size:
                 drawn = reservoir.draw(size, rng)
-                legal, actions = self.legal[drawn["rows"]], drawn["actions"]
-                self._averages[player].step(
-                    drawn["rows"],
-                    lambda logits, a=actions, ok=legal: imitation_error(logits, a, ok),
-                )
+                rows, actions = drawn["rows"], drawn["actions"]
+                error = partial(imitation_error, actions=actions, legal=self.legal[rows])
+                self._averages[player].step(rows, error)
 
     def average_logits(self) -> Floats:
         """Return the average policies' logits, float64 ``(rows, actions)``."""
