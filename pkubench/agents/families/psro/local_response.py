@@ -121,7 +121,7 @@ class LocalResponse:
         if walked.is_chance_node() or world.is_chance_node():
             return bool(walked.is_chance_node() == world.is_chance_node())
         seen = [state.information_state_string(self._side) for state in (world, walked)]
-        return seen[0] == seen[1]
+        return bool(seen[0] == seen[1])
 
     def _shares(self, world: Any) -> Floats:
         row = self._games.row_of(world)
@@ -134,7 +134,7 @@ class LocalResponse:
             return total * self._checked_down(after)
         moves = self._moves(after)
         folds = float(weights @ self._shares(after)[:, moves.fold])
-        given_up = after.child(moves.fold).returns()[self._side]
+        given_up = float(after.child(moves.fold).returns()[self._side])
         return folds * given_up + (total - folds) * self._checked_down(after.child(moves.call))
 
     def _checked_down(self, state: Any) -> float:
@@ -142,5 +142,6 @@ class LocalResponse:
         if state.is_terminal():
             return float(state.returns()[self._side])
         if state.is_chance_node():
-            return sum(p * self._checked_down(state.child(a)) for a, p in state.chance_outcomes())
+            outcomes = state.chance_outcomes()
+            return float(sum(p * self._checked_down(state.child(a)) for a, p in outcomes))
         return self._checked_down(state.child(self._moves(state).call))
