@@ -43,7 +43,8 @@ METHODS = ("psro", "p-psro", "psro-rn", "dpp-psro", "bd-rd-psro", "psd-psro", "s
 SKILL = tuple(f"matrix:game_of_skill(888,{seed})" for seed in range(5))
 TREES = ("KuhnPoker-v0", "LeducPoker-v0", "LiarsDice5-v0", "Goofspiel5-v0")
 SOLVERS = ("anytime-psro", "sp-psro", "xdo", "xdo-exact", "mmd", "mmd-magnet")
-ON_TREES = (*METHODS[:-1], "psd-psro-hull", "cfr+", *SOLVERS)
+SAMPLED = ("nfsp", "deep-cfr")
+ON_TREES = (*METHODS[:-1], "psd-psro-hull", "cfr+", *SOLVERS, *SAMPLED)
 DETERMINISTIC = ("cfr+", "mmd", "mmd-magnet")
 """All seeds give the same run."""
 PUBLISHED_MMD: dict[tuple[str, str], tuple[tuple[str, float], ...]] = {

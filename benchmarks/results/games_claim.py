@@ -28,7 +28,9 @@ WITHOUT_PLAYS = ("cfr+", "mmd", "mmd-magnet")
 """Solvers that play no episodes and approach an equilibrium without reaching it."""
 LATER = ("anytime-psro", "sp-psro", "xdo", "xdo-exact")
 """Oracle methods that PSD-PSRO's claim is not about; they have claims of their own."""
-FAST = ("self-play", *WITHOUT_PLAYS, *LATER)
+SAMPLED = ("nfsp", "deep-cfr")
+"""Solvers that learn networks from plays, so that episodes are those played."""
+FAST = ("self-play", *WITHOUT_PLAYS, *LATER, *SAMPLED)
 """Methods that do not set a budget for the others: much faster, or of another kind."""
 _OURS = "psd-psro"
 _SPLITS = 20_000

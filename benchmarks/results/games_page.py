@@ -63,7 +63,8 @@ scoring. Other work on a machine lengthens processor time too, through cache and
 a slower release: beside each run one fixed computation is timed, and rows are compared in seconds
 only where it took the same to 25 % (rows from before it was recorded, only with each other).
 Self-play is scored like the others, by the mixture of all its policies so far. CFR+ and MMD are
-deterministic, so they have one run, and play no episodes.
+deterministic, so they have one run, and play no episodes. NFSP and Deep CFR learn networks from
+plays: their episodes are the plays that came to an end, of Deep CFR's traversals each branch.
 
 """
 

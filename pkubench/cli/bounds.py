@@ -10,9 +10,16 @@ from pkubench.tasks.task import Task
 
 
 def show_bound(
-    output: Output, agent: str, task: Task, plays: int, seed: int, *, trust: bool
+    output: Output,
+    agent: str,
+    task: Task,
+    plays: int,
+    seed: int,
+    responder: str = "dqn",
+    *,
+    trust: bool,
 ) -> None:
-    """Learn a response to each seat of an agent and show a lower bound of NashConv.
+    """Find a response to each seat of an agent and show a lower bound of NashConv.
 
     Raises:
         AgentError, ConfigError, GameError, PolicyError: As ``response_bound``.
@@ -24,9 +31,17 @@ def show_bound(
     game = openspiel_name(task.id)
     entrant = load_unbuilt(resolve_agent(agent, task, trust=trust), game)
     (response_bound,) = (family.bound for family in families().values() if family.bound)
-    bound = import_function(response_bound)(entrant, game, plays, seed)
+    bound = import_function(response_bound)(entrant, game, plays, seed, responder=responder)
     if output.json:
-        output.document({"task": task.id, "agent": agent, "seed": seed, **bound.to_json()})
+        output.document(
+            {
+                "task": task.id,
+                "agent": agent,
+                "seed": seed,
+                "responder": responder,
+                **bound.to_json(),
+            }
+        )
         return
     unit = task.ranking.unit
     columns = (
@@ -58,6 +73,8 @@ def show_bound(
     budget = (
         f"learned from {bound.plays:,} plays, scored by {bound.scored:,} per seat; more may find "
         "more"
+        if bound.plays
+        else f"local best responses, scored by {bound.scored:,} plays per seat; others may win more"
     )
     output.show("", output.table(title, columns, rows), budget, "")
     output.note("exploitability is the mean over the seats; --json has NashConv, their sum, too")

@@ -64,6 +64,16 @@ Responses = Annotated[
     ),
 ]
 
+Responder = Annotated[
+    str,
+    typer.Option(
+        "--responder",
+        metavar="dqn|lbr",
+        help="How --responses finds them: dqn, learned from plays; or lbr, a local best response, "
+        "in Kuhn and Leduc poker, which learns nothing and is scored by PLAYS.",
+    ),
+]
+
 
 class Pair(NamedTuple):
     """One evaluation to run."""
@@ -119,6 +129,7 @@ def evaluate(
         bool, typer.Option("--stochastic", help="Short for --act mode=sampled.")
     ] = False,
     responses: Responses = None,
+    responder: Responder = "dqn",
     backend: BackendName = "local",
     max_histories: MaxHistories = None,
     json: Json = False,
@@ -135,10 +146,13 @@ def evaluate(
     set_max_histories(max_histories)
     pairs = _acting_as(acting_of(act, stochastic), _pairs(list(words or []), agents, suite, all_))
     is_one = agents is None and suite is None and not all_ and len(pairs) == 1
+    if responses is None and responder != "dqn":
+        raise ConfigError("--responder says how responses are found; give --responses PLAYS too")
     if responses is not None:
         _check_responses(pairs, is_one, out)
         with Output(json=json, quiet=quiet) as output:
-            show_bound(output, pairs[0].agent, pairs[0].task, responses, seed, trust=trust)
+            pair = pairs[0]
+            show_bound(output, pair.agent, pair.task, responses, seed, responder, trust=trust)
         return
 
     from pkubench.cli.results import in_order, reports_table

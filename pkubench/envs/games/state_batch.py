@@ -81,6 +81,10 @@ class StateBatch:
         """Which plays are finished."""
         return np.asarray(self.player == TERMINAL)
 
+    def play(self, index: int) -> Any:
+        """Return a copy of OpenSpiel's state of one play."""
+        return self._plays[index].clone()
+
     @property
     def returns(self) -> Floats:
         """What both players have won, float64 ``(games, 2)``; zero until the end."""
@@ -112,12 +116,16 @@ class StateBatch:
         if state.is_terminal():
             self.player[index], self.row[index] = TERMINAL, self.terminal_row
             return
+        self.player[index] = state.current_player()
+        self.row[index] = self.row_of(state)
+
+    def row_of(self, state: Any) -> int:
+        """Return the row of who is to move at one of OpenSpiel's states, a new one if need be."""
         who = state.current_player()
-        self.player[index] = who
         key = who, state.information_state_string(who)
         if key not in self._rows:
             self._rows[key] = self._enter(state, who, key[1])
-        self.row[index] = self._rows[key]
+        return self._rows[key]
 
     def _enter(self, state: Any, who: int, text: str) -> int:
         row = len(self.states)

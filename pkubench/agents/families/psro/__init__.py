@@ -77,6 +77,8 @@ PRESETS = (
         "Double oracle for extensive-form games (JAIR 2014)",
         "XDO with restricted games solved by linear programming",
     ),
+    _preset("nfsp", "NFSP (2016)", "neural fictitious self-play: the average of learned responses"),
+    _preset("deep-cfr", "Deep CFR (ICML 2019)", "regret minimization with networks for tables"),
     _preset("mmd", "MMD (ICLR 2023)", "magnetic mirror descent with falling temperature"),
     _preset("mmd-magnet", "MMD (ICLR 2023)", "magnetic mirror descent with a moving magnet"),
     _preset("mmd-qre", "MMD (ICLR 2023)", "a quantal response equilibrium, not a Nash one"),

@@ -113,10 +113,30 @@ def play(
     if not indices:
         return None
     index = np.concatenate(indices)
+    order, is_last, decisions = in_order(
+        index, np.concatenate(rows), np.concatenate(actions), games.returns[:, side], end_row
+    )
+    return Played(index[order], is_last, decisions, np.concatenate(distributions)[order])
+
+
+def in_order(
+    index: Ints, rows: Ints, actions: Ints, returns: Floats, end_row: int
+) -> tuple[Ints, NDArray[np.bool_], Decisions]:
+    """Put one seat's decisions play by play, and follow each to the seat's next.
+
+    Args:
+        index: int64 ``(decisions,)``; the play of each, those of one play in its order.
+        rows: int64, likewise; where the seat acted.
+        actions: int64, likewise.
+        returns: float64 ``(plays,)``; what the seat won.
+        end_row: The row that means the end of a play.
+
+    Returns:
+        The new order, which decisions are the last of their play, and the decisions.
+    """
     order = np.argsort(index, kind="stable")
-    index, row = index[order], np.concatenate(rows)[order]
+    index, row = index[order], rows[order]
     is_last = np.append(index[1:] != index[:-1], True)
-    rewards = np.where(is_last, games.returns[index, side], 0.0)
+    rewards = np.where(is_last, returns[index], 0.0)
     after = np.where(is_last, end_row, np.append(row[1:], 0))
-    decisions = Decisions(row, np.concatenate(actions)[order], rewards, after)
-    return Played(index, is_last, decisions, np.concatenate(distributions)[order])
+    return order, is_last, Decisions(row, actions[order], rewards, after)

@@ -1,10 +1,10 @@
 """A lower bound on exploitability, in games with trees that are too large to build.
 
-A response is learned against each seat by Q-learning and then scored by fresh plays. A best
-response wins at least as much, so the value of both responses is a *lower bound* of NashConv. The
-mean payoff of the plays is an estimate of it, which chance can raise above NashConv; the reported
-bound is the one-sided 95 % confidence bound below it. A low bound means that this response found
-little, not that the entrant is hard to exploit.
+A response is learned against each seat by Q-learning, or in poker computed locally (``lbr``), and
+then scored by fresh plays. A best response wins at least as much, so the value of both responses is
+a *lower bound* of NashConv. The mean payoff of the plays is an estimate of it, which chance can
+raise above NashConv; the reported bound is the one-sided 95 % confidence bound below it. A low
+bound means that this response found little, not that the entrant is hard to exploit.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from pkubench.agents.contract import Entrant, Population, StochasticPolicy
 from pkubench.agents.families.psro.dqn import DQN
 from pkubench.agents.families.psro.oracles.learned import DQNOracle, LearnedOracle
-from pkubench.agents.families.psro.plays import play
+from pkubench.agents.families.psro.plays import Act, play
 from pkubench.envs.games.draws import pick, running_shares
 from pkubench.envs.games.forest import Floats, Ints
 from pkubench.envs.games.policies import probabilities
@@ -28,6 +28,7 @@ _SCORING_SHARE = 0.5
 """Scoring plays per training play."""
 _CAPACITY = 200
 """Information states allocated per play."""
+RESPONDERS = ("dqn", "lbr")
 _CONFIDENCE = 1.6448536269514722
 """95 % quantile of the standard normal distribution."""
 
@@ -89,23 +90,29 @@ def response_bound(
     plays: int,
     seed: int,
     config: LearnedOracle | None = None,
+    responder: str = "dqn",
 ) -> ResponseBound:
-    """Learn a response to each seat of an entrant and score it.
+    """Find a response to each seat of an entrant and score it by fresh plays.
 
     Args:
         entrant: A population, or a policy with action probabilities.
         game: OpenSpiel's name of the game.
-        plays: Training plays for each seat; half as many score it.
+        plays: Training plays for each seat; half as many score it. Local best responses learn
+            nothing, and all plays score them.
         seed: Source of all randomness.
         config: Settings of the response.
+        responder: ``dqn``, learned; or ``lbr``, a local best response, in poker.
 
     Raises:
-        ConfigError: Fewer plays than are played in parallel.
+        ConfigError: Fewer plays than are played in parallel, or an unknown responder.
         AgentError: The entrant has no action probabilities.
         PolicyError: It has no entry for an information state of a play, or illegal actions there.
         GameError, UnknownName, MissingExtra: As :class:`StateBatch`.
     """
     config = config or DQNOracle()
+    if responder not in RESPONDERS:
+        listed = " or ".join(map(repr, RESPONDERS))
+        raise ConfigError(f"the responder must be {listed}, got {responder!r}")
     if plays < config.parallel_games:
         raise ConfigError(f"a response takes at least {config.parallel_games} plays, got {plays}")
     if not isinstance(entrant, Population | StochasticPolicy):
@@ -113,40 +120,47 @@ def response_bound(
             f"a response is learned against action probabilities, and {type(entrant).__name__} "
             "has none; pass a population, or a policy with action_probabilities"
         )
-    found = [_respond(entrant, game, side, plays, seed, config) for side in (0, 1)]
+    respond = _respond if responder == "dqn" else _respond_locally
+    found = [respond(entrant, game, side, plays, seed, config) for side in (0, 1)]
     wins, errors, scored, worst = zip(*found, strict=True)
-    return ResponseBound(wins, errors, plays - plays % config.parallel_games, scored[0], min(worst))
+    learned = plays - plays % config.parallel_games if responder == "dqn" else 0
+    return ResponseBound(wins, errors, learned, scored[0], min(worst))
 
 
-class _Entrant:
+class QueriedEntrant:
     """One seat of an entrant; probabilities are queried and checked at the states of plays."""
 
     def __init__(
         self, entrant: Population | StochasticPolicy, games: StateBatch, player: int
     ) -> None:
+        """Hold ``player``'s policies of an entrant."""
         self._games, self._player = games, player
         self._policies: list[Any] = [entrant]
-        self._weights = np.ones(1)
+        self.weights = np.ones(1)
+        """Probability of each policy, ``(policies,)``."""
         if isinstance(entrant, Population):
             self._policies = list(entrant.policies[player])
             weights = np.asarray(entrant.meta_strategy[player], np.float64)
-            self._weights = weights / weights.sum()
+            self.weights = weights / weights.sum()
         self._known: dict[tuple[int, int], Floats] = {}
 
     def draw(self, count: int, rng: np.random.Generator) -> Ints:
-        return rng.choice(len(self._weights), count, p=self._weights)
+        """Return the policy of each of ``count`` plays."""
+        return rng.choice(len(self.weights), count, p=self.weights)
 
     def act(self, drawn: Ints, rows: Ints, rng: np.random.Generator) -> Ints:
+        """Return the actions of drawn policies."""
         if not len(rows):
             return np.zeros(0, np.int64)
-        shares = [self._share(*pair) for pair in zip(drawn.tolist(), rows.tolist(), strict=True)]
+        shares = [self.shares(*pair) for pair in zip(drawn.tolist(), rows.tolist(), strict=True)]
         table = np.stack(shares)
         group = np.repeat(np.arange(len(rows)), table.shape[1])
         running = group + running_shares(table.ravel(), group)
         found = pick(running, np.arange(len(rows)), rng.random(len(rows)))
         return np.asarray(found % table.shape[1])
 
-    def _share(self, number: int, row: int) -> Floats:
+    def shares(self, number: int, row: int) -> Floats:
+        """Return a policy's probabilities of all actions at a row, float64 ``(actions,)``."""
         if (number, row) not in self._known:
             state, mask = self._games.states[row], self._games.masks[row]
             policy = self._policies[number]
@@ -175,7 +189,7 @@ def _respond(
     games = StateBatch(game, count, min(_CAPACITY * count * (batches + scoring), 1_000_000))
     rng = np.random.default_rng([seed, side])
     learner = DQN(games.tensors, games.masks, config, rng)
-    met = _Entrant(entrant, games, 1 - side)
+    met = QueriedEntrant(entrant, games, 1 - side)
     temperature = config.temperature * games.max_utility
 
     def act(share: float) -> Any:
@@ -191,9 +205,41 @@ def _respond(
             for _ in range(config.updates):
                 learner.update(rng)
     # Fresh plays: training plays would overestimate the response.
+    return _score(games, count, side, met, act(0.0), scoring, rng)
+
+
+def _respond_locally(
+    entrant: Population | StochasticPolicy,
+    game: str,
+    side: int,
+    plays: int,
+    seed: int,
+    config: LearnedOracle,
+) -> tuple[float, float, int, float]:
+    """Return the same of a local best response."""
+    from pkubench.agents.families.psro.local_response import LocalResponse
+
+    count = config.parallel_games
+    games = StateBatch(game, count, min(_CAPACITY * plays, 100_000))
+    met = QueriedEntrant(entrant, games, 1 - side)
+    response = LocalResponse(games, met, side)
+    rng = np.random.default_rng([seed, side])
+    return _score(games, count, side, met, response.act, plays // count, rng)
+
+
+def _score(
+    games: StateBatch,
+    count: int,
+    side: int,
+    met: QueriedEntrant,
+    act: Act,
+    batches: int,
+    rng: np.random.Generator,
+) -> tuple[float, float, int, float]:
+    """Return a response's mean payoff in fresh plays, its error, their number, the worst payoff."""
     won = []
-    for _ in range(scoring):
-        play(games, count, side, met, act(0.0), games.terminal_row, rng)
+    for _ in range(batches):
+        play(games, count, side, met, act, games.terminal_row, rng)
         won.append(games.returns[:, side])
     every = np.concatenate(won)
     error = float(every.std(ddof=1) / np.sqrt(len(every)))

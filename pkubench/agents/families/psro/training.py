@@ -16,6 +16,7 @@ from pkubench.agents.families.psro.mmd import MMD, MMDConfig
 from pkubench.agents.families.psro.outer_loop import PopulationLearner
 from pkubench.agents.families.psro.population import population_export
 from pkubench.agents.families.psro.presets import Settings
+from pkubench.agents.families.psro.sampled_settings import DeepCFRConfig, NFSPConfig
 from pkubench.agents.families.psro.xdo import XDO, XDOConfig
 from pkubench.agents.learner import Context, Counters, Export, State
 from pkubench.agents.saved.runs import where_solved
@@ -29,7 +30,7 @@ def learner(config: Settings, environment: str, seed: int) -> GameLearner:
     """Return the learner of some settings, before its first iteration.
 
     Population learners and fictitious play use matrix games directly (a symmetric one with one
-    population for both sides); CFR, XDO and MMD use the game's tree.
+    population for both sides); the others use the game's tree.
     """
     if isinstance(config, CFRPlusConfig):
         return CFRPlus(registered_tree(environment), config, seed)
@@ -41,7 +42,22 @@ def learner(config: Settings, environment: str, seed: int) -> GameLearner:
         return XDO(registered_tree(environment), config, seed)
     if isinstance(config, MMDConfig):
         return MMD(registered_tree(environment), config, seed)
+    if isinstance(config, NFSPConfig | DeepCFRConfig):
+        return _network_learner(config, environment, seed)
     return PopulationLearner(registered_game(environment), config, seed)
+
+
+def _network_learner(
+    config: NFSPConfig | DeepCFRConfig, environment: str, seed: int
+) -> GameLearner:
+    """Return a learner with networks; torch is imported here, which takes a second."""
+    from pkubench.agents.families.psro.deep_cfr import DeepCFR
+    from pkubench.agents.families.psro.nfsp import NFSP
+
+    tree = registered_tree(environment)
+    if isinstance(config, NFSPConfig):
+        return NFSP(tree, config, seed)
+    return DeepCFR(tree, config, seed)
 
 
 class GameTraining:
