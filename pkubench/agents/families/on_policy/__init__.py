@@ -16,13 +16,20 @@ from pkubench.agents.requirements import (
     acts_in_box_or_choices,
     all_of,
     holds_cost_limit,
+    holds_cost_limits,
     plays_episodes,
     reads_arrays,
     reads_difference_rewards,
 )
 
 _LEARNERS = "pkubench.agents.rl.on_policy"
-_FITS = {"difference": reads_difference_rewards}
+_SEVERAL = ("ppo-lag", "trpo-lag", "rcpo", "pdo", "cppo-pid", "trpo-pid")
+"""Agents with a multiplier for each of several limits. FOCOPS has one too, but its projection is
+derived for one limit."""
+_FITS = {
+    "difference": reads_difference_rewards,
+    **dict.fromkeys(_SEVERAL, holds_cost_limits),
+}
 
 FAMILY = AgentFamily(
     name="on-policy",
