@@ -92,6 +92,8 @@ _CONSTRAINED = (
     ("crpo", "TRPO on the reward while the cost allows, else on the cost"),
     ("ppo-saute", "PPO that observes its remaining cost budget"),
     ("ppo-early-terminated", "PPO with training episodes that end above the cost limit"),
+    ("trpo-saute", "TRPO that observes its remaining cost budget"),
+    ("trpo-early-terminated", "TRPO with training episodes that end above the cost limit"),
 )
 _FIRST = ("ppo", "ppo-lag")
 _CREDIT = (
