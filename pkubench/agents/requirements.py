@@ -100,9 +100,16 @@ def plays_zero_sum_games(task: Task) -> str:
     return "it solves two-player zero-sum games, and this is not scored as one"
 
 
-def holds_cost_limit(task: Task) -> str:
-    """Require a cost limit."""
+def holds_cost_limits(task: Task) -> str:
+    """Require a cost limit or several."""
     return "" if task.cost_limit is not None else "it needs a cost limit, and this task has none"
+
+
+def holds_cost_limit(task: Task) -> str:
+    """Require one cost limit."""
+    count = len(task.cost_limits)
+    several = f"it holds one cost limit, and this task has {count}" if count > 1 else ""
+    return holds_cost_limits(task) or several
 
 
 def reads_dense_rewards(task: Task) -> str:

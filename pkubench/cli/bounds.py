@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 
 from pkubench.cli.names import short
 from pkubench.cli.output import Column, Output, number
+from pkubench.envs.core.registry import traits
+from pkubench.errors import ConfigError
 from pkubench.tasks.task import Task
 
 
@@ -78,3 +83,23 @@ def show_bound(
     )
     output.show("", output.table(title, columns, rows), budget, "")
     output.note("exploitability is the mean over the seats; --json has NashConv, their sum, too")
+
+
+def check_responses(tasks: Sequence[Task], is_one: bool, out: Path | None) -> None:
+    """Refuse options and tasks for which a lower bound of exploitability does not apply.
+
+    Raises:
+        ConfigError: one of the tasks is not a game; there are several evaluations, or a folder.
+    """
+    wrong = [task for task in tasks if not traits(task.id).is_zero_sum_game]
+    if wrong:
+        raise ConfigError(
+            f"--responses bounds the exploitability of a game, and {short(wrong[0].id)} is not a "
+            f"game: it is scored by {wrong[0].scoring.summary}; leave --responses out"
+        )
+    if not is_one:
+        raise ConfigError("--responses takes one agent and one game; run it once for each")
+    if out is not None:
+        raise ConfigError(
+            "--responses keeps no records; leave --out out, or print them with --json"
+        )

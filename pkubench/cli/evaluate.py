@@ -10,7 +10,7 @@ import typer
 
 from pkubench.agents.registry import family_of, prefixes, presets
 from pkubench.agents.saved.runs import trainings
-from pkubench.cli.bounds import show_bound
+from pkubench.cli.bounds import check_responses, show_bound
 from pkubench.cli.interrupt import Interrupted, sigterm_as_interrupt, this_command
 from pkubench.cli.names import (
     check_apart,
@@ -24,6 +24,9 @@ from pkubench.cli.names import (
 from pkubench.cli.options import (
     Act,
     BackendName,
+    CostKey,
+    CostLimit,
+    CostMissing,
     Episodes,
     Json,
     MaxHistories,
@@ -37,10 +40,10 @@ from pkubench.cli.options import (
     complete_tasks,
     set_max_histories,
     verb_app,
+    with_costs,
 )
 from pkubench.cli.output import Output
 from pkubench.cli.progress import Meter
-from pkubench.envs.core.registry import traits
 from pkubench.errors import AgentError, ConfigError, MissingExtra, UnknownName
 from pkubench.evaluation.run.sources import AgentSource
 from pkubench.tasks.outside import is_outside
@@ -132,6 +135,9 @@ def evaluate(
     responder: Responder = "dqn",
     backend: BackendName = "local",
     max_histories: MaxHistories = None,
+    cost_key: CostKey = None,
+    cost_limit: CostLimit = None,
+    cost_missing: CostMissing = "error",
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -144,25 +150,25 @@ def evaluate(
     if quick and episodes is not None:
         raise ConfigError("--quick and --episodes both say how many episodes; give one")
     set_max_histories(max_histories)
-    pairs = _acting_as(acting_of(act, stochastic), _pairs(list(words or []), agents, suite, all_))
+    named = with_costs(words, agents is None, (cost_key, cost_limit, cost_missing))
+    pairs = _acting_as(acting_of(act, stochastic), _pairs(named, agents, suite, all_))
     is_one = agents is None and suite is None and not all_ and len(pairs) == 1
     if responses is None and responder != "dqn":
         raise ConfigError("--responder says how responses are found; give --responses PLAYS too")
     if responses is not None:
-        _check_responses(pairs, is_one, out)
+        check_responses([pair.task for pair in pairs], is_one, out)
         with Output(json=json, quiet=quiet) as output:
             pair = pairs[0]
             show_bound(output, pair.agent, pair.task, responses, seed, responder, trust=trust)
         return
 
-    from pkubench.cli.results import in_order, reports_table
+    from pkubench.cli.results import reports_table
 
     with Output(json=json, quiet=quiet) as output, sigterm_as_interrupt():
         counts = {p.task.id: p.task.protocol.quick_episodes if quick else episodes for p in pairs}
         sources = list(_resolved(pairs, trust, output))
         where = _backend(backend, workers)
         reports, last = _scored(sources, counts, seed, out, where, output, quiet)
-        reports = in_order(reports)
         if json:
             documents = [report.to_json() for report in reports]
             output.document(documents[0] if is_one else documents)
@@ -227,6 +233,7 @@ def _scored(
         AgentError: none could be scored.
         Interrupted: it was stopped.
     """
+    from pkubench.cli.results import in_order
     from pkubench.evaluation.run.execution import InProcess
     from pkubench.evaluation.run.harness import Progress, evaluate
 
@@ -264,28 +271,12 @@ def _scored(
         pool.close()
     if not reports:
         raise AgentError("none of the agents can act in any of the tasks")
-    return reports, last
+    return in_order(reports), last
 
 
 def is_at_keyboard(source: AgentSource) -> bool:
     """Return whether an agent reads the keyboard, which worker processes do not have."""
     return getattr(source, "needs_terminal", False) is True
-
-
-def _check_responses(pairs: list[Pair], is_one: bool, out: Path | None) -> None:
-    """Refuse options and tasks for which a lower bound of exploitability does not apply."""
-    wrong = [pair.task for pair in pairs if not traits(pair.task.id).is_zero_sum_game]
-    if wrong:
-        raise ConfigError(
-            f"--responses bounds the exploitability of a game, and {short(wrong[0].id)} is not a "
-            f"game: it is scored by {wrong[0].scoring.summary}; leave --responses out"
-        )
-    if not is_one:
-        raise ConfigError("--responses takes one agent and one game; run it once for each")
-    if out is not None:
-        raise ConfigError(
-            "--responses keeps no records; leave --out out, or print them with --json"
-        )
 
 
 def _next(output: Output, out: Path | None, reports: int, agent: str, source: AgentSource) -> None:

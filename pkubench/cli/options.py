@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from pkubench.envs.core.seeding import MAX_SEED
+from pkubench.envs.core.registry import env_families, family_of
+from pkubench.envs.core.seeding import MAX_SEED, check_seed
 from pkubench.errors import ConfigError, UnknownName
 
 
@@ -17,6 +20,8 @@ def verb_app() -> typer.Typer:
     return typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
 
+MAX_SEEDS = 1000
+"""Of one command."""
 BACKENDS = ("local", "ray")
 BackendName = Annotated[
     str,
@@ -80,6 +85,70 @@ def acting_of(act: list[str] | None, stochastic: bool) -> dict[str, str]:
     return acting
 
 
+def name_with_costs(
+    name: str, keys: list[str] | None, limits: list[str] | None, missing: str
+) -> str:
+    """Return the name of a task with what ``--cost-key`` and its companions add to it.
+
+    Raises:
+        ConfigError: the task has the costs that it has, or the flags do not fit together.
+    """
+    if not keys:
+        if limits or missing != "error":
+            flag = "--cost-limit" if limits else "--cost-missing"
+            raise ConfigError(f"{flag} goes with --cost-key, which names the cost")
+        return name
+    family = family_of(name)
+    if family is None or family.with_costs is None:
+        able = [f"{p}:ID" for p, each in env_families().items() if each.with_costs is not None]
+        raise ConfigError(
+            f"--cost-key names costs in the infos of {' and '.join(able)}; {name} has those that "
+            "it has: leave --cost-key out"
+        )
+    from pkubench.agents.registry import import_function
+
+    add: Callable[..., str] = import_function(family.with_costs)
+    return add(name, keys, limits or [], missing)
+
+
+def with_costs(
+    words: list[str] | None, is_agent_first: bool, flags: tuple[Any, Any, str]
+) -> list[str]:
+    """Return words that name an agent, if ``is_agent_first``, and tasks, with the tasks' costs.
+
+    Raises:
+        ConfigError: as :func:`name_with_costs`.
+    """
+    first = 1 if is_agent_first else 0
+    agent, names = (words or [])[:first], (words or [])[first:]
+    if not names:
+        name_with_costs("the task of a run folder", *flags)
+    return [*agent, *(name_with_costs(name, *flags) for name in names)]
+
+
+def seeds_of(text: str) -> list[int]:
+    """Return the seeds that ``--seeds`` names.
+
+    Raises:
+        ConfigError: it is not a list such as ``0-4`` or ``1,5,7``, or is too long.
+    """
+    """Read ``0-4`` or ``0,2,7-9``."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
+        if match is None:
+            raise ConfigError(f"--seeds {text!r} is not a list of seeds like 0-4 or 1,5,7")
+        low = int(match[1])
+        high = low if match[2] is None else int(match[2])
+        check_seed(high)
+        if high - low >= MAX_SEEDS:
+            raise ConfigError(f"--seeds {part} are more than {MAX_SEEDS:,} seeds")
+        seeds.extend(range(low, high + 1))
+    if not seeds or len(set(seeds)) != len(seeds):
+        raise ConfigError(f"--seeds {text!r} names no seed, or the same seed twice")
+    return seeds
+
+
 def count(flag: str, low: int, meaning: str) -> Any:
     """Return the option of a whole number of at least ``low``: ``100000`` or ``1e5``."""
 
@@ -97,6 +166,32 @@ def count(flag: str, low: int, meaning: str) -> Any:
     return typer.Option(flag, metavar="N", parser=read, help=meaning)
 
 
+CostKey = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--cost-key",
+        metavar="KEY[:LIMIT]",
+        help="gym:ID only: an entry of the infos that is a cost (a.b looks inside of a; -KEY turns "
+        "the sign; 'terminated' costs 1 at a terminal state); may be repeated.",
+    ),
+]
+CostLimit = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--cost-limit",
+        metavar="LIMIT",
+        help="Limit on the mean of an episode's summed cost, one for each --cost-key in order; "
+        "default: 25.",
+    ),
+]
+CostMissing = Annotated[
+    str,
+    typer.Option(
+        "--cost-missing",
+        metavar="error|zero",
+        help="What a step is that does not report a cost.",
+    ),
+]
 Act = Annotated[
     list[str] | None,
     typer.Option(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import shlex
 import time
 from collections.abc import Iterator, Sequence
@@ -27,6 +26,9 @@ from pkubench.cli.names import command, short, spelling, task_named
 from pkubench.cli.options import (
     SEED,
     BackendName,
+    CostKey,
+    CostLimit,
+    CostMissing,
     Json,
     MaxHistories,
     Out,
@@ -35,6 +37,8 @@ from pkubench.cli.options import (
     complete_agents,
     complete_tasks,
     count,
+    name_with_costs,
+    seeds_of,
     set_max_histories,
     verb_app,
 )
@@ -42,7 +46,6 @@ from pkubench.cli.output import Output
 from pkubench.cli.presets import check_trains
 from pkubench.cli.progress import Meter
 from pkubench.cli.training_notes import card, has_return, no_episode, notes, shown
-from pkubench.envs.core.seeding import check_seed
 from pkubench.errors import ConfigError, UnknownName, counted
 from pkubench.training.api import run_folder
 from pkubench.training.progress import Progress
@@ -52,8 +55,6 @@ from pkubench.training.validation import validation_for
 
 app = verb_app()
 
-MAX_SEEDS = 1000
-"""Of one command."""
 _UNITS = {"iterations": "iteration", "gradient_steps": "gradient step"}
 
 
@@ -152,6 +153,9 @@ def train(
     ] = "cpu",
     backend: BackendName = "local",
     max_histories: MaxHistories = None,
+    cost_key: CostKey = None,
+    cost_limit: CostLimit = None,
+    cost_missing: CostMissing = "error",
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -166,7 +170,7 @@ def train(
     if agent is None or task is None:
         _resume_alone(agent, out, resume, json=json, quiet=quiet)
         return
-    chosen = task_named(task)
+    chosen = task_named(name_with_costs(task, cost_key, cost_limit, cost_missing))
     family = family_of(preset(agent))
     check_trains(preset(agent), chosen)
     is_batch = batch_seeds or together
@@ -175,7 +179,7 @@ def train(
     if seed is not None and seeds is not None:
         raise ConfigError("--seed and --seeds both say which seeds; give one")
     changes = _pairs("--set", settings or [], "gamma=0.99")
-    numbers = [seed or 0] if seeds is None else _seeds(seeds)
+    numbers = [seed or 0] if seeds is None else seeds_of(seeds)
     folders = _folders(
         run_folder(agent, chosen, None if seeds else numbers[0]), out, numbers, seeds
     )
@@ -316,24 +320,6 @@ def _pairs(flag: str, words: Sequence[str], example: str) -> dict[str, str]:
 def _with_data(inputs: Sequence[str], data: str | None) -> list[str]:
     """Return the inputs, with ``--data X`` as the ``--input data=X`` that it stands for."""
     return [*inputs, *([] if data is None else [f"data={data}"])]
-
-
-def _seeds(text: str) -> list[int]:
-    """Read ``0-4`` or ``0,2,7-9``."""
-    seeds: list[int] = []
-    for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)(?:-(\d+))?\s*", part)
-        if match is None:
-            raise ConfigError(f"--seeds {text!r} is not a list of seeds like 0-4 or 1,5,7")
-        low = int(match[1])
-        high = low if match[2] is None else int(match[2])
-        check_seed(high)
-        if high - low >= MAX_SEEDS:
-            raise ConfigError(f"--seeds {part} are more than {MAX_SEEDS:,} seeds")
-        seeds.extend(range(low, high + 1))
-    if not seeds or len(set(seeds)) != len(seeds):
-        raise ConfigError(f"--seeds {text!r} names no seed, or the same seed twice")
-    return seeds
 
 
 def _folders(usual: Path, out: Path | None, seeds: Sequence[int], many: str | None) -> list[Path]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from pkubench.evaluation.statistics import wilson_interval
@@ -56,14 +56,27 @@ def failures(runs: Sequence[Sequence[EpisodeRecord]]) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
-def feasible(task: Task, cost: float | None) -> bool | None:
+def feasible(
+    task: Task, cost: float | None, means: Mapping[str, float | None] | None = None
+) -> bool | None:
     """Return whether a mean cost is within the task's limit, but for the task's tolerance.
 
     None where there is no limit, or where the cost is unknown because episodes failed.
+
+    Args:
+        task: the task.
+        cost: the mean of the metric ``cost``.
+        means: means of all metrics, for a task with several limits, all of which must be kept.
     """
     if task.cost_limit is None or cost is None:
         return None
-    return cost <= task.cost_limit + task.cost_tolerance
+    further = [(means or {}).get(name) for name in task.further_limits]
+    if None in further:
+        return None
+    limits = task.further_limits.values()
+    return cost <= task.cost_limit + task.cost_tolerance and all(
+        mean is not None and mean <= limit for mean, limit in zip(further, limits, strict=True)
+    )
 
 
 def constraint(
@@ -71,6 +84,7 @@ def constraint(
     cost: Aggregate | None,
     run_costs: Sequence[float | None],
     tolerance: float = 0.0,
+    kept: Sequence[bool | None] | None = None,
 ) -> Constraint | None:
     """Return how well runs keep a task's limit; None for a task without one.
 
@@ -79,6 +93,8 @@ def constraint(
         cost: the aggregate of the metric ``cost``.
         run_costs: each run's mean cost; None where an episode failed.
         tolerance: the task's, by which a run's mean may be above the limit.
+        kept: whether each run keeps all limits of a task with several; the violation is that of the
+            first.
     """
     if limit is None or cost is None:
         return None
@@ -87,5 +103,8 @@ def constraint(
         unknown = Aggregate(None, None, None, cost.n)
         return Constraint(limit, unknown, unknown._replace(n=len(run_costs)))
     mean, low, high = (None if x is None else max(0.0, x - limit) for x in cost[:3])
-    within = wilson_interval(sum(value <= limit + tolerance for value in known), len(known))
+    count = sum(value <= limit + tolerance for value in known)
+    if kept is not None:
+        count = sum(is_kept is True for is_kept in kept)
+    within = wilson_interval(count, len(known))
     return Constraint(limit, Aggregate(mean, low, high, cost.n), Aggregate(*within, len(known)))

@@ -229,7 +229,8 @@ def build_report(runs: Sequence[RunRecords], task: Task | None = None) -> Report
     of_runs = tuple(_summary(run, task) for run in runs)
     reasons = failures(records)
     cost = metrics.get("cost")
-    is_feasible = feasible(task, None if cost is None else cost.mean)
+    means = {name: metric.mean for name, metric in metrics.items()}
+    is_feasible = feasible(task, means.get("cost"), means)
     score = metrics[task.ranking.name].mean
     if is_feasible is False:
         score = None
@@ -249,6 +250,7 @@ def build_report(runs: Sequence[RunRecords], task: Task | None = None) -> Report
             cost,
             [run.metrics.get("cost") for run in of_runs],
             task.cost_tolerance,
+            [feasible(task, run.metrics.get("cost"), run.metrics) for run in of_runs],
         ),
         failed=sum(reasons.values()),
         failures=reasons,

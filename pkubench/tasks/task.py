@@ -107,6 +107,10 @@ class Task:
     no measuring, such as what surviving alone earns."""
     cost_limit: float | None = None
     """Constrained tasks rank by return among entries whose mean cost is at most this."""
+    cost_limits: Mapping[str, float] = field(default_factory=dict, hash=False)
+    """Where several costs have limits of their own: info of a step -> limit on the mean of its sum
+    over an episode. The first is ``cost`` too, with ``cost_limit``; an entry is feasible if it
+    keeps all of them."""
     cost_tolerance: float = 0.0
     """How far above the limit a mean cost still counts as within it. For tasks whose best policies
     lie on the limit and draw lots: the error of the mean over the protocol's episodes, without
@@ -122,6 +126,13 @@ class Task:
             raise ConfigError(f"task {self.id!r} has no metric")
         if self.cost_limit is not None and self.cost_limit < 0:
             raise ConfigError(f"task {self.id!r}: cost_limit must be at least 0")
+        first = next(iter(self.cost_limits.values()), self.cost_limit)
+        unknown = set(self.further_limits) - {metric.name for metric in self.metrics}
+        if unknown or first != self.cost_limit:
+            raise ConfigError(
+                f"task {self.id!r}: cost_limits begin with cost_limit, and the others have metrics "
+                f"{', '.join(self.further_limits)}"
+            )
         if self.cost_tolerance < 0 or (self.cost_tolerance and self.cost_limit is None):
             raise ConfigError(
                 f"task {self.id!r}: cost_tolerance must be at least 0, and 0 without a cost_limit"
@@ -142,6 +153,11 @@ class Task:
         if name is not None and name not in by_name:
             raise UnknownName(f"metric of {self.id}", name, by_name)
         return self.ranking if name is None else by_name[name]
+
+    @property
+    def further_limits(self) -> dict[str, float]:
+        """The limits besides ``cost_limit``, by the metric whose mean each is on."""
+        return {f"total_{key}": self.cost_limits[key] for key in list(self.cost_limits)[1:]}
 
     @property
     def floor(self) -> Reference | None:

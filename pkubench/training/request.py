@@ -204,6 +204,13 @@ def constraint_name(config: Any) -> str:
 
 
 def _check_constraint(agent: str, task: Task, before: Any, config: Any) -> None:
+    if task.cost_limits and constraint_name(config) != "none":
+        held = getattr(config.constraint, "cost_keys", ())
+        if len(held) != len(task.cost_limits):
+            raise ConfigError(
+                f"constraint={constraint_name(config)} holds one cost limit, and {task.id} has "
+                f"{len(task.cost_limits)}; use ppo-lag or another agent with several multipliers"
+            )
     if task.cost_limit is not None or constraint_name(config) == "none":
         return
     if constraint_name(before) == "none":

@@ -222,6 +222,8 @@ class Validator:
             found = [getattr(record, name) for record in records]
             if None not in found:
                 columns[name] = [float(value) for value in found]
+        for name in self.task.further_limits:
+            columns[name] = [record.metrics[name] for record in records]
         means = {name: float(np.mean(values)) for name, values in columns.items()}
         return Point(done, first, means | returns_by_option(records))
 
@@ -234,7 +236,11 @@ class Validator:
         if not math.isfinite(mean):
             return
         cost = self._mean(window, "cost") if limit is not None else math.nan
-        rank = (1, mean) if limit is None or cost <= limit else (0, -cost)
+        further = [
+            self._mean(window, name) <= most for name, most in self.task.further_limits.items()
+        ]
+        is_kept = limit is None or (cost <= limit and all(further))
+        rank = (1, mean) if is_kept else (0, -cost)
         if self.best is None or rank >= self.best.rank:
             self.best = Best(done, rank, export)
 

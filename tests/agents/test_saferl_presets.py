@@ -32,6 +32,8 @@ ipo                  clip       10 64  0.02 3e-4 ipo
 crpo                 search-15  10 128 0.01 1e-3 crpo
 ppo-saute            clip       40 64  0.02 3e-4 saute
 ppo-early-terminated clip       40 64  0.02 3e-4 early-termination
+trpo-saute           search-15  10 128 0.01 1e-3 saute
+trpo-early-terminated search-15 10 128 0.01 1e-3 early-termination
 """
 """The official YAML files and, for searches, the code: the update rule, ``update_iters``,
 ``batch_size``, ``target_kl`` (all files without a search stop early), the critics' rate; and our
@@ -86,6 +88,7 @@ def test_a_paper_preset_has_the_published_numbers(line: list[str]) -> None:
         "ipo": {"barrier": 0.01, "penalty_max": 1.0},
         "crpo": {"relative_tolerance": 2.0 / 25.0},
         "ppo-saute": {"saute_gamma": 0.999, "unsafe_reward": -1.0},
+        "trpo-saute": {"saute_gamma": 0.999, "unsafe_reward": -1.0},
     }
     assert {field: getattr(c, field) for field in own.get(name, {})} == own.get(name, {})
 
@@ -108,10 +111,14 @@ def test_saute_has_numbers_of_its_own_for_eight_navigation_tasks(
     c: Any = Flat(preset("ppo-saute-paper", make_task(task)))
     assert (c.epochs, c.critic_epochs) == (passes, passes)  # one loop in the official code
     assert (c.saute_gamma, c.unsafe_reward, c.observation_norm) == (gamma, unsafe, is_normed)
+    c = Flat(preset("trpo-saute-paper", make_task(task)))  # its file changes the budget alone
+    assert (c.critic_epochs, c.observation_norm) == (10, True)
+    assert (c.saute_gamma, c.unsafe_reward) == (gamma, unsafe)
 
 
 def test_rules_with_large_steps_update_on_whole_episodes_where_costs_are_rare() -> None:
     far = {"trpo-lag", "trpo-pid", "rcpo", "cpo", "pcpo", "crpo", "focops", "cup"}
+    far |= {"trpo-saute", "trpo-early-terminated"}
     constrained = {n for n in saferl.NAMES if saferl.PRESETS[n].constraint.name != "none"}
     small = {n for n in constrained if not n.endswith("-paper")}
     for name in small:

@@ -73,6 +73,9 @@ class EnvFamily:
     traits: Traits | None = None
     extra: str | None = None
     engines: tuple[str, ...] = ()
+    with_costs: str | None = None
+    """``module:function(name, keys, limits, missing) -> name``: how entries of the infos are made
+    costs (``--cost-key``); None: its environments have the costs that they have."""
 
 
 _ID = re.compile(r"[\w.-]+/[\w.-]+-v\d+")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from pkubench.envs.by_id.naming import REPORTED, parsed, source, total
 from pkubench.tasks.claims import omnisafe
 from pkubench.tasks.suite import Suite
 from pkubench.tasks.task import Metric, Protocol, Task
@@ -133,6 +134,41 @@ def _task(name: str, title: str, counted: str, horizon: int, version: int = 0) -
     )
 
 
+def _named(name: str) -> Task:
+    """Return the task of an environment of any package by its id, with its costs in the name.
+
+    It has no reference scores, no budget and no place on a leaderboard.
+    """
+    named = parsed(name)
+    limits = {source(key): limit for key, limit in named.costs}
+    costs = tuple(
+        Metric(
+            name="cost" if k == 0 else total(key),
+            higher_is_better=False,
+            unit="cost",
+            describe=f"{key}, summed over the episode; its mean is held to {limit:g}",
+        )
+        for k, (key, limit) in enumerate(named.costs)
+    )
+    reported = Metric(
+        name=REPORTED,
+        higher_is_better=True,
+        unit="share of steps",
+        describe="steps whose infos have all costs; the others count as 0",
+    )
+    kept = " and ".join(f"{key} at most {limit:g}" for key, limit in named.costs)
+    return Task(
+        id=named.text,
+        suite=_NAME,
+        title=f"{named.env_id}, an environment of Gymnasium's registry",
+        metrics=(_RETURN, *costs, *((reported,) if named.missing == "zero" else ())),
+        protocol=Protocol(episodes=32, horizon=None, quick_episodes=8),
+        cost_limit=next(iter(limits.values()), None),
+        cost_limits=limits if len(limits) > 1 else {},
+        notes=f"An entry has a score if its mean costs are within limits: {kept}." if kept else "",
+    )
+
+
 SUITE = Suite(
     name=_NAME,
     title="Robots with a cost limit",
@@ -142,4 +178,5 @@ SUITE = Suite(
     place=20,
     reference="ppo-lag",
     random_factor=10,
+    by_name={"gym": _named},
 )

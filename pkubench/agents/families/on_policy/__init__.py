@@ -16,13 +16,20 @@ from pkubench.agents.requirements import (
     acts_in_box_or_choices,
     all_of,
     holds_cost_limit,
+    holds_cost_limits,
     plays_episodes,
     reads_arrays,
     reads_difference_rewards,
 )
 
 _LEARNERS = "pkubench.agents.rl.on_policy"
-_FITS = {"difference": reads_difference_rewards}
+_SEVERAL = ("ppo-lag", "trpo-lag", "rcpo", "pdo", "cppo-pid", "trpo-pid")
+"""Agents with a multiplier for each of several limits. FOCOPS has one too, but its projection is
+derived for one limit."""
+_FITS = {
+    "difference": reads_difference_rewards,
+    **dict.fromkeys(_SEVERAL, holds_cost_limits),
+}
 
 FAMILY = AgentFamily(
     name="on-policy",
@@ -85,6 +92,8 @@ _CONSTRAINED = (
     ("crpo", "TRPO on the reward while the cost allows, else on the cost"),
     ("ppo-saute", "PPO that observes its remaining cost budget"),
     ("ppo-early-terminated", "PPO with training episodes that end above the cost limit"),
+    ("trpo-saute", "TRPO that observes its remaining cost budget"),
+    ("trpo-early-terminated", "TRPO with training episodes that end above the cost limit"),
 )
 _FIRST = ("ppo", "ppo-lag")
 _CREDIT = (

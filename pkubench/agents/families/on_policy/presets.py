@@ -39,7 +39,9 @@ def preset(agent: str, task: Task | None) -> OnPolicyConfig:
         return PRESETS[agent]
     config = changed(PRESETS[agent], tuned(agent, task.id), strict=False)
     if task.cost_limit is not None:
-        config = changed(config, {"cost_limit": task.cost_limit}, strict=False)
+        limits = tuple(f"{key}:{limit!r}" for key, limit in task.cost_limits.items())
+        several = {"cost_limits": limits} if limits else {}
+        config = changed(config, {"cost_limit": task.cost_limit, **several}, strict=False)
     if config.shared and not traits(task.id, **task.env_kwargs).are_agents_alike:
         config = changed(config, {"shared": False})
     return config

@@ -17,8 +17,9 @@ CUP                     ppo-clip         cup
 P3O                     ppo-clip         p3o
 IPO                     ppo-clip         ipo
 OnCRPO                  trust-region     crpo
-PPOSaute                ppo-clip         saute
-PPOEarlyTerminated      ppo-clip         early-termination
+PPOSaute, TRPOSaute     as named         saute
+PPO-, TRPOEarlyTermi-   as named         early-termination
+nated
 ======================  ===============  ====================
 
 ``*-paper`` have the official hyperparameters: 20,000 steps per update and minibatches of 64 in 40
@@ -125,6 +126,8 @@ _METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "crpo": ("trpo", {"constraint": "crpo", "relative_tolerance": 0.08}),
     "ppo-saute": ("ppo", {"constraint": "saute"}),
     "ppo-early-terminated": ("ppo", {"constraint": "early-termination"}),
+    "trpo-saute": ("trpo", {"constraint": "saute"}),
+    "trpo-early-terminated": ("trpo", {"constraint": "early-termination"}),
 }
 """Name -> base, and how it differs from it."""
 
@@ -246,6 +249,7 @@ TUNED: dict[str, dict[str, dict[str, Any]]] = {
         "ppo-saute": _SAUTE_TUNED,
         # the official files disable observation normalisation for Goal only
         "ppo-saute-paper": {**_SAUTE_PAPER, "observation_norm": task != "Goal"},
+        **dict.fromkeys(("trpo-saute", "trpo-saute-paper"), _SAUTE_TUNED),
     }
     for robot in ("Point", "Car")
     for task in ("Goal", "Circle")
