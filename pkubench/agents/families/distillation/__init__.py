@@ -34,7 +34,7 @@ PRESETS = (
         name="dagger-value",
         family=FAMILY.name,
         summary="imitates a teacher's actions, and learns the value of its own",
-        paper="UniDexGrasp++ (ICCV 2023)",
+        paper="-",
         suites=("grasp",),
         place=85,
     ),

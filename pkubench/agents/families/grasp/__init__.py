@@ -35,7 +35,7 @@ PRESETS = (
     ),
     _preset(
         "unidexgrasp-category",
-        "UniDexGrasp (CVPR 2023)",
+        "UniDexGrasp++ (ICCV 2023)",
         "control: curriculum and specialists by the names of families",
     ),
     _preset(

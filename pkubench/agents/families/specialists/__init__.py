@@ -32,7 +32,7 @@ PRESETS = (
         name="grasp-specialists",
         family=FAMILY.name,
         summary="PPO on each cluster of tasks, from one generalist",
-        paper="UniDexGrasp++ (ICCV 2023)",
+        paper="-",
         suites=("grasp",),
         place=86,
     ),

@@ -18,7 +18,7 @@ PRESETS = (
         name="task-geometry",
         family=FAMILY.name,
         summary="codes of clouds by an autoencoder, and the clusters and levels of tasks they make",
-        paper="UniDexGrasp++ (ICCV 2023)",
+        paper="-",
         suites=("grasp",),
         place=95,
     ),
