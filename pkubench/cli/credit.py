@@ -20,7 +20,7 @@ from pkubench.cli.options import (
 )
 from pkubench.cli.output import Column, Output, number
 from pkubench.cli.progress import Meter
-from pkubench.errors import ConfigError
+from pkubench.errors import ConfigError, StorageError
 from pkubench.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -102,10 +102,15 @@ def credit(
                 if shown_first is None:
                     shown_first = known, assign(known)
             meter.update(number_ + 1, len(names))
-        figure = None
+        figure, failed = None, None
         if out is not None and shown_first is not None:
-            figure = str(_draw(out, agent, chosen, names[0], *shown_first))
+            try:
+                figure = str(_draw(out, agent, chosen, names[0], *shown_first))
+            except StorageError as error:  # the scores took minutes, and do not depend on it
+                failed = error
         _show(output, agent, chosen, seed, found, figure)
+        if failed is not None:
+            raise failed
 
 
 def _names(policies: str | None, task: Task) -> list[str]:

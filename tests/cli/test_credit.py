@@ -40,6 +40,15 @@ def test_it_prints_a_table_of_80_columns_and_draws_an_episode(
     assert said.out.rstrip().endswith("map.svg") and Path("map.svg").stat().st_size > 1000
 
 
+def test_scores_are_shown_where_the_figure_cannot_be_written(pkubench: Command, run: Path) -> None:
+    Path("file").write_text("no folder")
+    words = ("--episodes", "2", "--policies", "own", "--out", "file/map.svg")
+    said = pkubench("credit", str(run), *words)
+    assert said.code == 2 and "spread" in said.out
+    assert "error: cannot write the figure file/map.svg" in said.err
+    assert "Traceback" not in said.err
+
+
 def test_json_has_the_scores_of_every_run_and_policy(pkubench: Command, run: Path) -> None:
     words = ("credit", str(run), TASK, "--policies", "scripted:optimum,own", "--episodes", "2")
     found = pkubench(*words, "--json").json

@@ -58,3 +58,17 @@ def test_a_team_method_with_one_agent_says_what_it_is(pkubench: Command) -> None
     said = pkubench("train", "stas", task, "--steps", "100", *few, *TINY)
     assert said.code == 0, said.err
     assert "credit=stas with a single agent is credit over time alone" in said.err
+
+
+@pytest.mark.parametrize("warmup", [1, 1000])
+def test_a_run_that_ends_within_the_warm_up_says_that_its_policy_is_untrained(
+    pkubench: Command, warmup: int
+) -> None:
+    words = ("train", "stas", "AliceAndBob-v0", "--steps", "160", *TINY)
+    said = pkubench(*words, "--set", f"warmup_episodes={warmup}")
+    assert said.code == 0, said.err
+    notes = [line for line in said.err.splitlines() if "the policy is as it began" in line]
+    if warmup == 1:
+        assert not notes
+    else:
+        assert len(notes) == 1 and "first collects 1,000 episodes, of which 4 were" in notes[0]

@@ -61,6 +61,10 @@ class CreditModel(ABC):
         """Whether policies are trained already; until then they only collect episodes."""
         return True
 
+    def awaits(self) -> str:
+        """Return what policies wait for until the model is ready, as the end of a sentence."""
+        return ""
+
     def to_imitate(self) -> Iterable[Episodes]:
         """Return the batches of past episodes that policies imitate after this update."""
         return ()

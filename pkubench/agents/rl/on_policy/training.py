@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from pkubench.agents.rl.on_policy.learner import OnPolicyLearner
 from pkubench.agents.rl.on_policy.start import CRITICS, INPUT, begin_from, critics_of
 from pkubench.agents.rl.on_policy.state import load_state_of, state_of
 from pkubench.agents.rl.rollout import Array, Collector
+from pkubench.errors import PkubenchWarning
 
 
 class OnPolicyTraining:
@@ -82,6 +84,11 @@ class OnPolicyTraining:
             episodes=done.episodes + int((data.terminated | data.truncated).sum()),
             gradient_steps=done.gradient_steps + steps,
         )
+        credit = learner.signals.credit
+        if self.counters.environment_steps >= self.total and not credit.is_ready:
+            warnings.warn(
+                f"the policy is as it began: {credit.awaits()}", PkubenchWarning, stacklevel=2
+            )
         figures = {**collector.window.curve(), **diagnostics}
         return {name: round(value, 6) for name, value in figures.items()}
 

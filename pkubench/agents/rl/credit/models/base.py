@@ -122,6 +122,14 @@ class LearnedModel(EpisodeModel):
         """Whether as many episodes were collected as policies wait for."""
         return self.replay.total >= self.config.warmup_episodes
 
+    def awaits(self) -> str:
+        """Return how many episodes are collected first (see ``CreditModel.awaits``)."""
+        return (
+            f"credit={self.config.name} first collects {self.config.warmup_episodes:,} episodes, "
+            f"of which {self.replay.total:,} were played; train for more steps, or set "
+            "credit.warmup_episodes"
+        )
+
     def update(self, rollout: Rollout) -> None:
         """Store the rollout's episodes, and fit the network as often as is due."""
         fresh = episodes_of(rollout, spans_of(rollout), self.layout)
