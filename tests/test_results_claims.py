@@ -49,7 +49,7 @@ def test_every_paper_has_claims() -> None:
         *("HARL", "HASAC", "QMIX", "MAPPO", "OmniSafe", "PSD-PSRO", "STAS", "TAR2"),
         *("Anytime PSRO", "SP-PSRO", "XDO"),
         *("DT", "Online DT", "TT", "ESPER", "IQL", "GTrXL", "MAT", "Sable"),
-        *("HVAE", "BeaverTails", "Safe RLHF", "RePO", "Task-adaptive retrieval"),
+        *("HVAE", "BeaverTails", "Safe RLHF", "RePO", "Task-adaptive retrieval", "UniDexGrasp++"),
     }
 
 

@@ -26,7 +26,7 @@ import pkubench
 from benchmarks.results.records import RECORDS
 from benchmarks.results.rows import DONE, ROOT
 from benchmarks.smollm2 import MODEL, Served, served
-from pkubench.agents.components import as_plain, with_settings
+from pkubench.agents.components import as_plain, matches, with_settings
 from pkubench.agents.contract import Agent, Team
 from pkubench.agents.registry import preset
 from pkubench.agents.resolve.acting import with_acting
@@ -107,9 +107,7 @@ class Row:
         """Return what decides a record."""
         found: dict[str, Any] = {"agent": self.name, "task": make_task(self.task).id, "seed": seed}
         if self.steps:
-            name = self.agent.partition(" with ")[0]
-            config = with_settings(preset(name).config(make_task(self.task)), self.changes)
-            found |= {"steps": self.steps, "settings": as_plain(config)}
+            found |= {"steps": self.steps, "settings": as_plain(self._config())}
         if self.acting:
             found["acting"] = dict(self.acting)
         plain: dict[str, Any] = json.loads(json.dumps(found))
@@ -121,8 +119,18 @@ class Row:
         if not path.exists():
             return None
         found: dict[str, Any] = json.loads(path.read_text())
-        is_enough = len(found["lines"]) >= least
-        return found if is_enough and self.identity(seed).items() <= found.items() else None
+        if len(found["lines"]) < least:
+            return None
+        wanted = self.identity(seed)
+        # settings that are newer than the run have their defaults in it
+        if self.steps and not matches(self._config(), found["settings"]):
+            return None
+        wanted.pop("settings", None)
+        return found if wanted.items() <= found.items() else None
+
+    def _config(self) -> Any:
+        name = self.agent.partition(" with ")[0]
+        return with_settings(preset(name).config(make_task(self.task)), self.changes)
 
 
 def rows() -> list[Row]:

@@ -67,6 +67,8 @@ Responses = Annotated[
     ),
 ]
 
+Quick = Annotated[bool, typer.Option("--quick", help="Fewer episodes, for a first look.")]
+Stochastic = Annotated[bool, typer.Option("--stochastic", help="Short for --act mode=sampled.")]
 Responder = Annotated[
     str,
     typer.Option(
@@ -119,18 +121,14 @@ def evaluate(
             "are shipped, and random.",
         ),
     ] = False,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Fewer episodes, for a first look.")
-    ] = False,
+    quick: Quick = False,
     seed: Seed = 0,
     episodes: Episodes = None,
     workers: Workers = 1,
     out: Out = None,
     trust: Trust = False,
     act: Act = None,
-    stochastic: Annotated[
-        bool, typer.Option("--stochastic", help="Short for --act mode=sampled.")
-    ] = False,
+    stochastic: Stochastic = False,
     responses: Responses = None,
     responder: Responder = "dqn",
     backend: BackendName = "local",

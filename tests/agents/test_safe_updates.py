@@ -524,7 +524,10 @@ SAFE = {
     # a cost of up to 8 % above the limit is tolerated
     "crpo": (0.85, 1.08 + 0.15),
     # a penalty, a discounted budget and a cut episode stay below the limit
-    **dict.fromkeys(("p3o", "ppo-saute", "ppo-early-terminated"), (0.61, 1.0)),
+    **dict.fromkeys(
+        ("p3o", "ppo-saute", "ppo-early-terminated", "trpo-saute", "trpo-early-terminated"),
+        (0.61, 1.0),
+    ),
 }
 """Agent -> least return, a share of the best feasible one, and most cost, a share of the limit."""
 

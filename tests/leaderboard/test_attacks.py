@@ -81,7 +81,8 @@ def retrained(seed: int, config: dict[str, Any], tensors: dict[str, np.ndarray])
     rng = np.random.default_rng(seed)
     for name, tensor in sorted(tensors.items()):
         if name.endswith("weight"):
-            tensors[name] = rng.permutation(tensor.ravel()).reshape(tensor.shape)
+            mixed = rng.permutation(tensor.ravel()) * rng.choice((-1.0, 1.0), tensor.size)
+            tensors[name] = mixed.reshape(tensor.shape).astype(tensor.dtype)
 
 
 @pytest.fixture(scope="module")
