@@ -30,7 +30,10 @@ class ARELCredit(LearnedCredit):
     widest: int = 100
     """Observations with more numbers are compressed to so many."""
     variance_weight: float = 20.0
-    """Weight of the variance over an episode's steps in the loss."""
+    """Weight of the variance over an episode's L steps in the loss.
+
+    The variance is divided by L; the released code's is by L - 1, which is 4 % more at 25 steps.
+    """
 
     def __post_init__(self) -> None:
         """Check the domains."""
