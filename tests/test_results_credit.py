@@ -98,7 +98,7 @@ def test_a_line_has_the_sampled_policys_last_evaluations_and_not_the_modes() -> 
 
 
 def test_a_page_says_which_agents_are_above_the_dense_reward() -> None:
-    """Navigation3's dense reward is below two agents: no fixed sentence tells."""
+    """On Navigation3 two agents exceed the dense reward, so the sentence is computed."""
 
     def line(name: str, found: float) -> Scored:
         return Scored(name, "-", "runs", {}, [{}], validated=({"sampled": found},), seconds=1.0)

@@ -24,7 +24,7 @@ PENDULUM = "gym:InvertedDoublePendulum-v5(cost=-distance_penalty:3,cost=-velocit
 
 
 class Told(gymnasium.Env[Any, Any]):
-    """Reports what its infos are told to be, step by step, and ends after three steps."""
+    """Reports the infos it is given, step by step, and ends after three steps."""
 
     observation_space = spaces.Dict({"a": spaces.Box(-9, 9, (1,)), "b": spaces.Box(-9, 9, (2,))})
     action_space = spaces.Box(-1.0, 1.0, (1,))

@@ -112,7 +112,7 @@ def output_size(space: spaces.Space[Any]) -> int:
     """Return the number of outputs that an ``Actor`` needs for ``space``.
 
     Raises:
-        ConfigError: there is no head for the space.
+        ConfigError: no head supports the action space.
     """
     return sum(counts_of(space)) or action_size(space)
 

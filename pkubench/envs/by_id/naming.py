@@ -92,9 +92,7 @@ def parsed(name: str) -> GymName:
         else:
             raise ConfigError(f"{option!r} in {name!r} is unknown; costs are named like {_EXAMPLE}")
     if missing == "zero" and not costs:
-        raise ConfigError(
-            f"missing=zero in {name!r} is about costs, and there is no cost=KEY:LIMIT"
-        )
+        raise ConfigError(f"missing=zero in {name!r} needs a cost, and there is no cost=KEY:LIMIT")
     return GymName(env_id, tuple(costs.items()), missing)
 
 

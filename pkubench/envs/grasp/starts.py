@@ -74,7 +74,7 @@ class DrawnTasks:
         """Take the pairs, (n, 2) by number.
 
         Raises:
-            ConfigError: they are no such pairs, or there is no such object or pose.
+            ConfigError: the array is not of pairs, or an object or pose does not exist.
         """
         try:
             pairs = np.array(tasks)
